@@ -1,0 +1,424 @@
+"""The orchestrator: runs the agents of a task one after another, at once, or as a graph.
+
+It knows no database and no server. Events go to a `Recorder`; with `Orchestrator.execute_task`
+that is the caller's progress callback, in the runtime it is the event log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator.agents import AgentContext, AgentOutput, AgentRegistry, TaskInfo
+from orchestrator.attempts import Attempt, Outcome, Stop
+from orchestrator.clock import Clock
+from orchestrator.errors import AppendRefused, CallbackFailed, PoststreamError
+from orchestrator.events import Draft, Usage
+from orchestrator.plans import Plan
+from orchestrator.progress import CallbackRecorder, Limits, ProgressCallback, Recorder, Reporter
+from orchestrator.tasks import TaskRequest, TaskStatus, rounded_ms
+
+MAX_RETRY_DELAY_SECONDS = 60.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Progress:
+    """What earlier runs of the same task have left."""
+
+    outputs: dict[str, AgentOutput] = field(default_factory=dict)
+    """Agents that are finished; they never run again."""
+    attempts: dict[str, int] = field(default_factory=dict)
+    """Attempts begun so far."""
+    checkpoints: dict[str, Any] = field(default_factory=dict)
+    """What agents want back."""
+    active_seconds: float = 0.0
+    """Time the task has been active."""
+    usage: Usage = field(default_factory=Usage)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """How a run ended."""
+
+    status: TaskStatus
+    """An end state; `queued` when the run was stopped to be continued elsewhere."""
+    outputs: Mapping[str, AgentOutput]
+    failed: Mapping[str, Outcome]
+    """Last outcome of the agents that did not deliver."""
+    code: str = ""
+    error: str = ""
+    usage: Usage | None = None
+    not_stopped: tuple[str, ...] = ()
+    """Agents that run on although they were told to stop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskResult(RunResult):
+    """What `Orchestrator.execute_task` returns."""
+
+    task_id: str
+    artifacts: Mapping[tuple[str, str], bytes]
+    """Content of every artifact by role and name."""
+
+
+class Orchestrator:
+    """Runs tasks with the agents of a registry.
+
+    Args:
+        registry: The agents.
+        clock: Time and chance.
+        limits: What one agent may write.
+        cancel_grace_seconds: How long a stopped agent may take to end.
+        task_timeout_seconds: Active time of a task that names none; None for no limit.
+        redact: Replaces secrets in error texts.
+    """
+
+    def __init__(
+        self,
+        registry: AgentRegistry,
+        *,
+        clock: Clock | None = None,
+        limits: Limits | None = None,
+        cancel_grace_seconds: float = 5.0,
+        task_timeout_seconds: float | None = 3600.0,
+        redact: Callable[[str], str] = str,
+    ) -> None:
+        self.registry = registry
+        self.clock = clock or Clock()
+        self.limits = limits or Limits()
+        self.cancel_grace_seconds = cancel_grace_seconds
+        self.task_timeout_seconds = task_timeout_seconds
+        self.redact = redact
+
+    async def execute_task(
+        self, request: TaskRequest, progress_callback: ProgressCallback | None = None
+    ) -> TaskResult:
+        """Run a task to its end.
+
+        Cancelling the caller stops the agents first and is then raised.
+
+        Args:
+            request: What to do.
+            progress_callback: Called with every event in order; `seq` is None, since no log
+                numbers them.
+
+        Returns:
+            The outputs and how it ended; a task that failed is a result, not an exception.
+
+        Raises:
+            InvalidRequest: An agent does not exist or is unavailable.
+        """
+        self.registry.check(request.selected_agents)
+        task_id = self.clock.task_id()
+        recorder = CallbackRecorder(task_id, progress_callback)
+        run = TaskRun(self, task_info(task_id, request), request, recorder)
+        started = self.clock.monotonic()
+        driving = asyncio.create_task(self._drive(run, request, recorder))
+        try:
+            result = await asyncio.shield(driving)
+        except asyncio.CancelledError:
+            run.stop("cancel")
+            await asyncio.wait([driving])
+            raise
+        try:
+            elapsed = rounded_ms(self.clock.monotonic() - started)
+            await recorder.record(terminal_event(result, elapsed, self.clock.wall_ms()))
+        except CallbackFailed:
+            result = run.broken_result()
+        return TaskResult(
+            task_id=task_id,
+            artifacts=recorder.artifacts,
+            **{name: getattr(result, name) for name in RunResult.__dataclass_fields__},
+        )
+
+    async def _drive(self, run: TaskRun, request: TaskRequest, recorder: Recorder) -> RunResult:
+        try:
+            await recorder.record(created_event(self.registry, request, self.clock.wall_ms()))
+            return await run.drive()
+        except CallbackFailed:
+            return run.broken_result()
+
+
+class TaskRun:
+    """One run: from a claim until nothing of it is under way any more.
+
+    Args:
+        orchestrator: The agents and how to treat them.
+        task: The task.
+        request: What was asked for.
+        recorder: Where events go.
+        earlier: What earlier runs have left.
+    """
+
+    def __init__(
+        self,
+        orchestrator: Orchestrator,
+        task: TaskInfo,
+        request: TaskRequest,
+        recorder: Recorder,
+        earlier: Progress | None = None,
+    ) -> None:
+        self._orchestrator = orchestrator
+        self._task = task
+        self._request = request
+        self._recorder = recorder
+        self._plan = Plan.of(request)
+        self._earlier = earlier or Progress()
+        self._ended: dict[str, Outcome] = {
+            role: Outcome(status="success", output=output)
+            for role, output in self._earlier.outputs.items()
+        }
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._attempts: dict[str, Attempt] = {}
+        self._usage = self._earlier.usage
+        self._stop: Stop | None = None
+        self._broken: PoststreamError | None = None
+        self._signal: asyncio.Future[None] | None = None
+        self.stragglers: dict[str, asyncio.Task[Any]] = {}
+        """Agents that run on after their attempt was closed, by role."""
+
+    def stop(self, reason: Stop) -> None:
+        """Stop what runs and start nothing more; `drive` returns within the grace period."""
+        if self._stop in (None, "hand_back") or reason == "lost":
+            self._stop = reason
+        for attempt in self._attempts.values():
+            attempt.stop(reason)
+        self._wake()
+
+    async def drive(self) -> RunResult:
+        """Run the agents to the end.
+
+        Raises:
+            AppendRefused: The log takes nothing of this run any more; its agents were stopped.
+            CallbackFailed: The caller's callback raised; its agents were stopped.
+        """
+        timers = self._arm()
+        try:
+            while True:
+                self._start_ready()
+                if not self._running:
+                    break
+                await self._sleep()
+        finally:
+            for timer in timers:
+                timer.cancel()
+        if self._broken is not None:
+            raise self._broken
+        return self._result()
+
+    def _arm(self) -> list[asyncio.TimerHandle]:
+        loop = asyncio.get_running_loop()
+        timeout = self._request.timeout_seconds or self._orchestrator.task_timeout_seconds
+        budget = self._request.budget.seconds if self._request.budget else None
+        limits: list[tuple[float | None, Stop]] = [(timeout, "timeout"), (budget, "budget")]
+        used = self._earlier.active_seconds
+        return [
+            loop.call_later(max(0.0, seconds - used), self.stop, reason)
+            for seconds, reason in limits
+            if seconds is not None
+        ]
+
+    def _start_ready(self) -> None:
+        if self._stop is not None or self._broken is not None:
+            return
+        ended = {role: outcome.delivered for role, outcome in self._ended.items()}
+        for role in self._plan.ready(ended, self._running):
+            running = asyncio.create_task(self._run_role(role))
+            self._running[role] = running
+            running.add_done_callback(lambda _: self._wake())
+
+    async def _run_role(self, role: str) -> None:
+        try:
+            if self._stop is not None:  # it came between the decision and this first step
+                return
+            self._ended[role] = await self._try_role(role)
+            self._spend(self._ended[role].usage)
+        except (AppendRefused, CallbackFailed) as error:
+            self._broken = self._broken or error
+            self.stop("lost")
+        finally:
+            del self._running[role]
+
+    async def _try_role(self, role: str) -> Outcome:
+        options = self._orchestrator.registry[role].options
+        failures = 0
+        while True:
+            may_retry = failures + 1 < options.max_attempts
+            outcome = await self._attempt(role, may_retry=may_retry)
+            failures += 1
+            if not (outcome.retryable and may_retry) or self._stop is not None:
+                return outcome
+            delay = min(options.retry_delay_seconds * 2 ** (failures - 1), MAX_RETRY_DELAY_SECONDS)
+            await self._delay(delay * self._orchestrator.clock.entropy.uniform(0.5, 1.0))
+            if self._stop is not None:
+                return outcome
+
+    async def _attempt(self, role: str, *, may_retry: bool) -> Outcome:
+        orchestrator = self._orchestrator
+        number = self._earlier.attempts.get(role, 0) + 1
+        self._earlier.attempts[role] = number
+        reporter = Reporter(
+            role, number,
+            recorder=self._recorder, limits=orchestrator.limits, clock=orchestrator.clock,
+        )  # fmt: skip
+        context = AgentContext(
+            task=self._task,
+            role=role,
+            attempt=number,
+            inputs=self._request.inputs or {},
+            outputs={r: o.output for r, o in self._ended.items() if o.delivered},
+            restored=self._earlier.checkpoints.get(role),
+            reporter=reporter,
+        )
+        attempt = Attempt(
+            orchestrator.registry[role], context, reporter,
+            recorder=self._recorder, clock=orchestrator.clock,
+            grace_seconds=orchestrator.cancel_grace_seconds, redact=orchestrator.redact,
+        )  # fmt: skip
+        self._attempts[role] = attempt
+        try:
+            return await attempt.run(may_retry=may_retry)
+        finally:
+            del self._attempts[role]
+            if attempt.straggler is not None:
+                self.stragglers[role] = attempt.straggler
+
+    async def _delay(self, seconds: float) -> None:
+        """Sleep, in pieces short enough to notice a stop."""
+        end = self._orchestrator.clock.monotonic() + seconds
+        while self._stop is None and (left := end - self._orchestrator.clock.monotonic()) > 0:
+            await asyncio.sleep(min(left, 0.25))
+
+    def _spend(self, usage: Usage | None) -> None:
+        budget = self._request.budget
+        if usage is None:
+            return
+        self._usage = add_usage(self._usage, usage)
+        tokens = self._usage.input_tokens + self._usage.output_tokens
+        if budget is not None and (
+            (budget.tokens is not None and tokens >= budget.tokens)
+            or (budget.cost_usd is not None and self._usage.cost_usd >= budget.cost_usd)
+        ):
+            self.stop("budget")
+
+    async def _sleep(self) -> None:
+        self._signal = asyncio.get_running_loop().create_future()
+        await self._signal
+        self._signal = None
+
+    def _wake(self) -> None:
+        if self._signal is not None and not self._signal.done():
+            self._signal.set_result(None)
+
+    def _result(self) -> RunResult:
+        failed = {
+            role: self._ended[role]
+            for role in self._plan.roles
+            if role in self._ended and not self._ended[role].delivered
+        }
+        status, code, error = self._verdict(failed)
+        return RunResult(
+            status=status,
+            outputs={r: o.output for r, o in self._ended.items() if o.delivered},
+            failed=failed,
+            code=code,
+            error=error,
+            usage=self._usage if self._usage != Usage() else None,
+            not_stopped=tuple(self.stragglers),
+        )
+
+    def _verdict(self, failed: Mapping[str, Outcome]) -> tuple[TaskStatus, str, str]:
+        delivered = len(self._ended) - len(failed)
+        if self._stop is not None and delivered < len(self._plan.roles):
+            return self._stop_verdict()
+        words = "; ".join(f"{role}: {outcome.error}" for role, outcome in failed.items())
+        if delivered == 0:
+            return TaskStatus.FAILED, "all_agents_failed", f"No agent delivered. {words}"[:4000]
+        if failed and self._plan.stops_on_error:
+            return TaskStatus.FAILED, "agent_failed", f"Stopped because {words}"[:4000]
+        return TaskStatus.COMPLETED, "", ""
+
+    def _stop_verdict(self) -> tuple[TaskStatus, str, str]:
+        match self._stop:
+            case "timeout":
+                return TaskStatus.TIMED_OUT, "timeout", "The task used up its active time."
+            case "budget":
+                return TaskStatus.FAILED, "budget_exhausted", "The task used up its budget."
+            case "hand_back":
+                return TaskStatus.QUEUED, "", ""
+            case _:
+                return TaskStatus.CANCELLED, "cancelled", "The task was cancelled."
+
+    def broken_result(self) -> RunResult:
+        """The result of a run whose callback raised."""
+        return RunResult(
+            status=TaskStatus.FAILED,
+            outputs={r: o.output for r, o in self._ended.items() if o.delivered},
+            failed={r: o for r, o in self._ended.items() if not o.delivered},
+            code="callback_failed",
+            error="The progress callback raised.",
+            not_stopped=tuple(self.stragglers),
+        )
+
+
+def add_usage(first: Usage, second: Usage) -> Usage:
+    """The sum of both."""
+    return Usage(
+        input_tokens=first.input_tokens + second.input_tokens,
+        output_tokens=first.output_tokens + second.output_tokens,
+        cost_usd=first.cost_usd + second.cost_usd,
+    )
+
+
+def task_info(task_id: str, request: TaskRequest) -> TaskInfo:
+    """What agents learn about their task."""
+    return TaskInfo(
+        task_id=task_id,
+        title=request.shown_title,
+        description=request.description,
+        provider=request.provider,
+        metadata=request.metadata or {},
+    )
+
+
+def created_event(registry: AgentRegistry, request: TaskRequest, at_ms: int) -> Draft:
+    """The first event of a task."""
+    agents = [
+        {
+            "agentRole": role,
+            "agentName": registry[role].agent.name,
+            "agentDescription": registry[role].agent.description,
+        }
+        for role in request.selected_agents
+    ]
+    fields = {
+        "title": request.shown_title,
+        "selectedAgents": request.selected_agents,
+        "executionMode": request.mode,
+        "agents": agents,
+    }
+    return Draft("task_created", fields, at_ms)
+
+
+def terminal_event(result: RunResult, active_ms: int, at_ms: int) -> Draft:
+    """The last event of a task whose run ended with this result."""
+    if result.status == TaskStatus.COMPLETED:
+        fields: dict[str, Any] = {
+            "totalExecutionTime": active_ms,
+            "outputs": len(result.outputs),
+            "failedAgents": list(result.failed),
+        }
+        if result.usage is not None:
+            fields["usage"] = result.usage.model_dump(by_alias=True)
+        return Draft("task_complete", fields, at_ms)
+    fields = {
+        "status": result.status.value,
+        "error": result.error,
+        "code": result.code,
+        "totalExecutionTime": active_ms,
+    }
+    if result.not_stopped:
+        fields["notStopped"] = list(result.not_stopped)
+    return Draft("task_error", fields, at_ms)

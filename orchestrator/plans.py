@@ -1,0 +1,55 @@
+"""Plans: which agents may start next, given what has ended.
+
+One after another, all at once and a graph are the same question with other answers: a role may
+start when nothing it depends on is missing and there is room for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from orchestrator.tasks import TaskRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The order of one task's agents."""
+
+    roles: tuple[str, ...]
+    """All agents, in the order they were selected."""
+    max_parallel: int
+    """How many may run at the same time."""
+    depends_on: Mapping[str, Collection[str]] = field(default_factory=dict)
+    """What must have delivered before a role starts."""
+    stops_on_error: bool
+    """Whether nothing new starts once an agent failed."""
+
+    @classmethod
+    def of(cls, request: TaskRequest) -> Plan:
+        """The plan a request asks for."""
+        roles = tuple(request.selected_agents)
+        most = 1 if request.mode == "sequential" else len(roles)
+        return cls(
+            roles=roles,
+            max_parallel=min(most, request.max_parallel or most),
+            depends_on=request.depends_on or {},
+            stops_on_error=request.stops_on_error,
+        )
+
+    def ready(self, ended: Mapping[str, bool], running: Collection[str]) -> list[str]:
+        """Roles that may start now, in order, as many as there is room for.
+
+        Args:
+            ended: Roles that ended; True for those that delivered.
+            running: Roles that run.
+        """
+        if self.stops_on_error and not all(ended.values()):
+            return []
+        room = self.max_parallel - len(running)
+        waiting = (role for role in self.roles if role not in ended and role not in running)
+        return [
+            role
+            for role in waiting
+            if all(ended.get(needed) for needed in self.depends_on.get(role, ()))
+        ][: max(0, room)]

@@ -1,0 +1,259 @@
+"""Channels: the newest events of tasks that somebody reads, kept in memory behind the log.
+
+A reader is a cursor. It takes what follows its cursor from memory when it is there, else from the
+log, and checks that the numbers follow. So a slow reader costs nobody anything, and memory has one
+bound for the whole process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+
+from orchestrator.errors import StorageError, TaskNotFound
+from orchestrator.events import frame
+from orchestrator.store.events import Appended, StoredEvent
+from orchestrator.tasks import END_STATES
+
+MAX_FRAMES = 512  # one write: more saves nothing
+MAX_BYTES = 256 * 1024  # one write: what a reader that stops reading costs
+
+Page = Callable[[int, int], Awaitable[Sequence[StoredEvent]]]
+"""Reads a page of a log: (`task.id`, after)."""
+
+
+class Channel:
+    """The newest frames of one task."""
+
+    __slots__ = ("ended", "first", "frames", "id", "last_seq", "readers", "removed", "waiters")
+
+    def __init__(self, id: int) -> None:
+        self.id = id
+        self.frames: deque[bytes] = deque()
+        self.first = 1
+        """Number of the first frame kept."""
+        self.last_seq = 0
+        """End of the log, as far as it is known here."""
+        self.ended = False
+        """Whether the task was in an end state at `last_seq`."""
+        self.removed = False
+        """Whether the task was deleted."""
+        self.readers = 0
+        self.waiters: list[asyncio.Future[None]] = []
+
+    def wake(self) -> None:
+        """Wake everybody who waits here, once."""
+        waiters, self.waiters = self.waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+class Channels:
+    """All channels of a process.
+
+    Args:
+        max_bytes: How much memory all frames together may take; the oldest go first.
+        page: Reads the log.
+    """
+
+    def __init__(self, *, max_bytes: int, page: Page) -> None:
+        self._max_bytes = max_bytes
+        self._page = page
+        self._channels: dict[int, Channel] = {}
+        self._ages: deque[tuple[Channel, int]] = deque()
+        self._kept = 0
+        self.bytes = 0
+        """What all frames take now."""
+
+    @property
+    def readers(self) -> int:
+        """How many readers there are."""
+        return sum(channel.readers for channel in self._channels.values())
+
+    def open(self, id: int, *, after: int, page: Sequence[StoredEvent] = ()) -> Reader:
+        """A reader of a task that starts behind `after`.
+
+        Args:
+            id: `task.id`.
+            after: Exclusive.
+            page: Events that were just committed, kept for this reader.
+        """
+        channel = self._channels.get(id)
+        if channel is None:
+            channel = self._channels[id] = Channel(id)
+        channel.readers += 1
+        if page:
+            self._extend(channel, page)
+        return Reader(self, channel, after)
+
+    def publish(self, appended: Appended) -> None:
+        """Show what a transaction added. Called after its commit, in the order of commits."""
+        channel = self._channels.get(appended.id)
+        if channel is None:
+            return
+        channel.ended = appended.status in END_STATES
+        self._extend(channel, appended.events)
+        channel.wake()
+
+    def remove(self, id: int) -> None:
+        """The task was deleted: its readers end."""
+        channel = self._channels.get(id)
+        if channel is not None:
+            channel.removed = True
+            channel.wake()
+
+    def leave(self, channel: Channel) -> None:
+        """A reader went; with the last one the frames go."""
+        channel.readers -= 1
+        if channel.readers == 0:
+            self._channels.pop(channel.id, None)
+            self._clear(channel)
+
+    async def read_page(self, id: int, after: int) -> Sequence[StoredEvent]:
+        """A page of the log."""
+        return await self._page(id, after)
+
+    def _extend(self, channel: Channel, events: Sequence[StoredEvent]) -> None:
+        if events[0].seq != channel.first + len(channel.frames):
+            # Something is missing in between: start anew, the log has the rest.
+            self._clear(channel)
+            channel.first = events[0].seq
+        for event in events:
+            data = frame(*event)
+            channel.frames.append(data)
+            self._ages.append((channel, event.seq))
+            self.bytes += len(data)
+        self._kept += len(events)
+        channel.last_seq = events[-1].seq
+        while self.bytes > self._max_bytes:
+            self._drop_oldest()
+        if len(self._ages) > 2 * self._kept + 2 * MAX_FRAMES:
+            self._forget_dropped()
+
+    def _clear(self, channel: Channel) -> None:
+        self.bytes -= sum(map(len, channel.frames))
+        self._kept -= len(channel.frames)
+        channel.frames.clear()
+
+    def _drop_oldest(self) -> None:
+        channel, seq = self._ages.popleft()
+        if channel.frames and channel.first == seq:
+            self.bytes -= len(channel.frames.popleft())
+            self._kept -= 1
+            channel.first += 1
+
+    def _forget_dropped(self) -> None:
+        self._ages = deque(
+            (channel, seq)
+            for channel, seq in self._ages
+            if channel.first <= seq < channel.first + len(channel.frames)
+        )
+
+
+class Reader:
+    """A cursor over one task's log. Close it when done.
+
+    `next` must not be called by two at once.
+    """
+
+    __slots__ = ("_channel", "_channels", "_closed", "_nudged", "_waiter", "cursor")
+
+    def __init__(self, channels: Channels, channel: Channel, after: int) -> None:
+        self._channels = channels
+        self._channel = channel
+        self._waiter: asyncio.Future[None] | None = None
+        self._nudged = False
+        self._closed = False
+        self.cursor = after
+        """Number of the last event that `next` returned."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing left and the task is in an end state."""
+        return self._channel.ended and self.cursor >= self._channel.last_seq
+
+    def known(self, *, last_seq: int, ended: bool) -> None:
+        """Tell the channel what a read of the task's row has shown."""
+        if last_seq > self._channel.last_seq or (
+            last_seq == self._channel.last_seq and not self._channel.frames
+        ):
+            self._channel.last_seq = last_seq
+            self._channel.ended = ended
+
+    async def next(self) -> bytes | None:
+        """The frames that follow, at most `MAX_FRAMES` and about `MAX_BYTES`.
+
+        Returns:
+            Frames; empty when `nudge` ended the wait; None when the task is in an end state and
+            everything was returned.
+
+        Raises:
+            TaskNotFound: The task was deleted.
+            StorageError: The log has a gap, which must never be.
+        """
+        channel = self._channel
+        while True:
+            if channel.removed:
+                raise TaskNotFound("")
+            if self.cursor < channel.last_seq:
+                if self.cursor + 1 >= channel.first and channel.frames:
+                    return self._from_memory()
+                return await self._from_log()
+            if channel.ended:
+                return None
+            if self._nudged:
+                self._nudged = False
+                return b""
+            self._waiter = asyncio.get_running_loop().create_future()
+            channel.waiters.append(self._waiter)
+            await self._waiter
+
+    def nudge(self) -> None:
+        """End the wait of `next`."""
+        self._nudged = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def close(self) -> None:
+        """Leave the channel."""
+        if not self._closed:
+            self._closed = True
+            if self._waiter is not None and self._waiter in self._channel.waiters:
+                self._channel.waiters.remove(self._waiter)
+            self._channels.leave(self._channel)
+
+    def _from_memory(self) -> bytes:
+        channel = self._channel
+        start = self.cursor + 1 - channel.first
+        if start == len(channel.frames) - 1:  # the usual case: one new frame, shared by all
+            self.cursor += 1
+            return channel.frames[start]
+        piece: list[bytes] = []
+        size = 0
+        for index in range(start, min(start + MAX_FRAMES, len(channel.frames))):
+            data = channel.frames[index]
+            if piece and size + len(data) > MAX_BYTES:
+                break
+            piece.append(data)
+            size += len(data)
+        self.cursor += len(piece)
+        return b"".join(piece)
+
+    async def _from_log(self) -> bytes:
+        events = await self._channels.read_page(self._channel.id, self.cursor)
+        piece: list[bytes] = []
+        size = 0
+        for event in events:
+            if event.seq != self.cursor + 1:
+                raise StorageError(f"event {self.cursor + 1} is missing in the log")
+            data = frame(*event)
+            if piece and size + len(data) > MAX_BYTES:
+                break
+            piece.append(data)
+            size += len(data)
+            self.cursor = event.seq
+        if not piece:  # only a task that is being deleted has less than was counted
+            raise TaskNotFound("")
+        return b"".join(piece)

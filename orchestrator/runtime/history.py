@@ -1,0 +1,98 @@
+"""The log folded up: what earlier runs have left, and the snapshot clients read.
+
+Both are one read transaction, so that a snapshot and the stream after its `lastEventId` together
+neither lose nor double a word.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from sqlmodel import Session
+
+from orchestrator.agents import AgentOutput
+from orchestrator.events import ArtifactInfo, Usage
+from orchestrator.orchestrator import Progress, add_usage
+from orchestrator.store import agent_runs, artifacts, events
+from orchestrator.store.tables import AgentRun
+from orchestrator.tasks import AgentStatus
+
+
+@dataclass(slots=True)
+class AgentFold:
+    """What the log says about the last attempt of one agent."""
+
+    attempt: int = 0
+    content: list[str] = field(default_factory=list)
+    progress: float | None = None
+    message: str | None = None
+    eta_seconds: float | None = None
+    items_done: int = 0
+    items_failed: int = 0
+
+    @property
+    def text(self) -> str:
+        """The output text: every piece of `content` of this attempt."""
+        return "".join(self.content)
+
+    def add(self, event: dict[str, Any]) -> None:
+        """Fold one `agent_progress`."""
+        if "content" in event:
+            self.content.append(event["content"])
+        self.progress = event.get("progress", self.progress)
+        self.message = event.get("message", self.message)
+        self.eta_seconds = event.get("etaSeconds", self.eta_seconds)
+        self.items_done = event.get("itemsDone", self.items_done)
+        self.items_failed = event.get("itemsFailed", self.items_failed)
+
+
+def fold(session: Session, id: int) -> tuple[dict[str, AgentFold], int]:
+    """Fold a whole log.
+
+    Returns:
+        What it says by role, and the number of its last event.
+    """
+    folds: dict[str, AgentFold] = {}
+    seq = 0
+    for seq, type, data in events.read_all(session, id):
+        if type == "agent_start":
+            event = orjson.loads(data)
+            folds[event["agentRole"]] = AgentFold(event["attempt"])
+        elif type == "agent_progress":
+            event = orjson.loads(data)
+            current = folds.get(event["agentRole"])
+            if current is not None and current.attempt == event["attempt"]:
+                current.add(event)
+    return folds, seq
+
+
+def load_progress(session: Session, *, id: int) -> Progress:
+    """What a new run of a task needs to know of the earlier ones."""
+    folds, _ = fold(session, id)
+    progress = Progress()
+    saved: dict[str, list[ArtifactInfo]] = {}
+    for artifact in artifacts.of_task(session, id):
+        info = ArtifactInfo(name=artifact.name, media_type=artifact.media_type, size=artifact.size)
+        saved.setdefault(artifact.role, []).append(info)
+    for run in agent_runs.of_task(session, id):
+        progress.attempts[run.role] = run.attempt
+        if run.checkpoint is not None:
+            progress.checkpoints[run.role] = orjson.loads(run.checkpoint)
+        if run.usage is not None:
+            usage = Usage.model_validate_json(run.usage)
+            progress.usage = add_usage(progress.usage, usage)
+        if run.status == AgentStatus.COMPLETED:
+            progress.outputs[run.role] = _output(run, folds, saved)
+    return progress
+
+
+def _output(
+    run: AgentRun, folds: dict[str, AgentFold], saved: dict[str, list[ArtifactInfo]]
+) -> AgentOutput:
+    return AgentOutput(
+        text=folds[run.role].text,
+        output=None if run.output is None else orjson.loads(run.output),
+        artifacts=tuple(saved.get(run.role, ())),
+    )

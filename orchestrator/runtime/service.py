@@ -1,0 +1,551 @@
+"""The task service: everything a caller can do with tasks.
+
+It knows owners, not tokens, and cursors, not connections. `open_service` puts a whole runtime
+together: database, writer, channels, worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from sqlmodel import Session
+
+from orchestrator.agents import AgentRegistry
+from orchestrator.clock import Clock
+from orchestrator.errors import (
+    CursorBeyondEnd, Draining, FieldError, IdempotencyMismatch, InvalidRequest, StorageError,
+    TaskNotFound,
+)  # fmt: skip
+from orchestrator.events import to_json
+from orchestrator.orchestrator import Orchestrator, created_event
+from orchestrator.progress import Limits
+from orchestrator.runtime.channels import Channels, Reader
+from orchestrator.runtime.dispatch import Delivery, InProcessDispatcher
+from orchestrator.runtime.recovery import recover
+from orchestrator.runtime.snapshots import listed, snapshot
+from orchestrator.runtime.worker import Worker
+from orchestrator.settings import RuntimeSettings
+from orchestrator.store import artifacts, deletion, events, listing, submissions, tasks
+from orchestrator.store.database import Database
+from orchestrator.store.events import RunKey, StoredEvent
+from orchestrator.store.listing import TaskFilter
+from orchestrator.store.migrations import migrate
+from orchestrator.store.submissions import NewTask, Submitted
+from orchestrator.store.tables import Artifact, Task
+from orchestrator.store.tasks import Cancelled, Claimed
+from orchestrator.store.writer import Writer
+from orchestrator.tasks import END_STATES, TaskRequest, TaskStatus
+
+logger = logging.getLogger(__name__)
+
+NODE = "local"  # the one process of a SQLite file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """A task that is stored."""
+
+    task_id: str
+    status: str
+    replayed: bool
+    """Whether an earlier request with the same key has stored it."""
+    reader: Reader | None
+    """A cursor before the first event, if one was asked for."""
+
+
+class TaskService:
+    """Submits, reads, follows and cancels tasks. Made by `open_service`.
+
+    Args:
+        database: Where tasks are read.
+        writer: Where they are written.
+        channels: Where readers wait.
+        worker: Who runs them.
+        orchestrator: The agents.
+        settings: Limits.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        writer: Writer,
+        channels: Channels,
+        worker: Worker,
+        orchestrator: Orchestrator,
+        *,
+        settings: RuntimeSettings,
+    ) -> None:
+        self._database = database
+        self._writer = writer
+        self._channels = channels
+        self._worker = worker
+        self._orchestrator = orchestrator
+        self._settings = settings
+        self._clock = orchestrator.clock
+        self._removing: set[asyncio.Task[None]] = set()
+        self.draining = False
+        """Whether no new tasks are taken."""
+
+    @property
+    def registry(self) -> AgentRegistry:
+        """The agents."""
+        return self._orchestrator.registry
+
+    @property
+    def worker(self) -> Worker:
+        """Who runs the tasks."""
+        return self._worker
+
+    @property
+    def database(self) -> Database:
+        """Where everything is."""
+        return self._database
+
+    async def submit(
+        self,
+        request: TaskRequest,
+        *,
+        owner: str,
+        idempotency_key: str | None = None,
+        body_hash: str | None = None,
+        attach: bool = False,
+    ) -> Submission:
+        """Store a task and let it run.
+
+        Args:
+            request: What to do.
+            owner: Whose task it is.
+            idempotency_key: The same key names the same task, whatever happens in between.
+            body_hash: SHA-256 of the body as sent; a repeat must have the same.
+            attach: Whether to return a reader from the first event on.
+
+        Raises:
+            IdempotencyMismatch: The key was used with another body.
+            InvalidRequest: An agent, provider or task it names cannot be used.
+            LimitExceeded: The owner has too many unfinished tasks.
+            Draining: The process takes no new tasks.
+            StorageFull: No room; nothing was stored.
+        """
+        if idempotency_key is not None:
+            found = await self._find_key(owner, idempotency_key, body_hash or "")
+            if found is not None:
+                return await self._replayed(found, owner=owner, attach=attach)
+        if self.draining:
+            raise Draining
+        self._check(request)
+        new = self._new_task(request, owner, idempotency_key, body_hash)
+        reserved = new.node is not None
+        reader: Reader | None = None
+        gone = False
+
+        def committed(submitted: Submitted) -> None:
+            nonlocal reader
+            if attach and not submitted.replayed and not gone:
+                reader = self._open(submitted)
+            self._start(submitted, request, owner, reserved=reserved)
+
+        storing = self._writer.submit(
+            partial(submissions.submit, new=new), committed, rows=2, size=len(new.request)
+        )
+        if reserved:
+            storing.add_done_callback(partial(self._release_unless_stored, owner))
+        try:
+            submitted = await asyncio.shield(storing)
+        except asyncio.CancelledError:  # the caller went; the task is stored all the same and runs
+            gone = True
+            if reader is not None:
+                reader.close()
+            raise
+        if submitted.replayed:  # somebody else's submit came in between
+            return await self._replayed_by(submitted, owner=owner, attach=attach)
+        return Submission(
+            task_id=submitted.task_id,
+            status=submitted.status,
+            replayed=False,
+            reader=reader,
+        )
+
+    async def find_submission(self, *, owner: str, idempotency_key: str, body_hash: str) -> str | None:
+        """Id of the task a key names; None when there is none.
+
+        Raises:
+            IdempotencyMismatch: The key was used with another body.
+        """
+        task = await self._find_key(owner, idempotency_key, body_hash)
+        return None if task is None else task.task_id
+
+    async def attach(self, task_id: str, *, owner: str | None, after: int = 0) -> Reader:
+        """A cursor over a task's log.
+
+        Args:
+            task_id: Which task.
+            owner: Whose it must be; None for anybody's.
+            after: Number of the last event the caller has; 0 for none.
+
+        Raises:
+            TaskNotFound: There is none, or it is somebody else's.
+            CursorBeyondEnd: The log is shorter.
+        """
+        task = await self.find(task_id, owner=owner)
+        if after > task.last_seq:
+            raise CursorBeyondEnd(after, task.last_seq)
+        reader = self._channels.open(task.id, after=after)
+        try:
+            # Read the end again now that the channel hears of every commit: what was committed
+            # between the two is known to one of them.
+            end = await self._database.read(partial(listing.end_of_log, id=task.id))
+            if end is None:
+                raise TaskNotFound(task_id)
+            reader.known(last_seq=end[0], ended=end[1])
+        except BaseException:
+            reader.close()
+            raise
+        return reader
+
+    async def find(self, task_id: str, *, owner: str | None) -> Task:
+        """The row of a task.
+
+        Raises:
+            TaskNotFound: There is none, or it is somebody else's.
+        """
+        task = await self._database.read(partial(listing.find, task_id=task_id, owner=owner))
+        if task is None:
+            raise TaskNotFound(task_id)
+        return task
+
+    async def snapshot(self, task_id: str, *, owner: str | None) -> dict[str, Any]:
+        """The snapshot of a task, under the names of the wire.
+
+        Raises:
+            TaskNotFound: There is none, or it is somebody else's.
+        """
+
+        def read(session: Session) -> dict[str, Any]:
+            task = listing.find(session, task_id, owner)
+            if task is None:
+                raise TaskNotFound(task_id)
+            return snapshot(session, task, stuck_before_ms=self._stuck_before())
+
+        return await self._database.read(read)
+
+    async def list(
+        self, wanted: TaskFilter, *, stuck: bool | None = None, before: int | None, limit: int
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        """Tasks, newest first, without texts.
+
+        Args:
+            wanted: Which.
+            stuck: Only stuck ones.
+            before: Cursor that the page before returned.
+            limit: At most so many.
+
+        Returns:
+            The page, and the cursor of the next one if there is more.
+        """
+        if stuck:
+            wanted = replace(wanted, stuck_before_ms=self._stuck_before())
+        rows = await self._database.read(
+            partial(listing.page, wanted=wanted, before=before, limit=limit + 1)
+        )
+        entries = [
+            listed(task, runs, stuck_before_ms=self._stuck_before()) for task, runs in rows[:limit]
+        ]
+        more = rows[limit - 1][0].id if len(rows) > limit else None
+        return entries, more
+
+    async def events(
+        self, task_id: str, *, owner: str | None, after: int, limit: int
+    ) -> tuple[Sequence[StoredEvent], Task]:
+        """A page of a log, and the task.
+
+        Raises:
+            TaskNotFound: There is none, or it is somebody else's.
+            CursorBeyondEnd: The log is shorter.
+        """
+        task = await self.find(task_id, owner=owner)
+        if after > task.last_seq:
+            raise CursorBeyondEnd(after, task.last_seq)
+        page = partial(events.page, id=task.id, after=after, limit=limit)
+        return await self._database.read(page), task
+
+    async def artifacts(self, task_id: str, *, owner: str | None) -> Sequence[Artifact]:
+        """All artifacts of a task.
+
+        Raises:
+            TaskNotFound: There is none, or it is somebody else's.
+        """
+        task = await self.find(task_id, owner=owner)
+        return await self._database.read(partial(artifacts.of_task, id=task.id))
+
+    async def artifact(
+        self, task_id: str, role: str, name: str, *, owner: str | None
+    ) -> tuple[Artifact, AsyncIterator[bytes]]:
+        """An artifact and its content, piece by piece.
+
+        Raises:
+            TaskNotFound: There is no such task or artifact, or it is somebody else's.
+        """
+        task = await self.find(task_id, owner=owner)
+        found = await self._database.read(
+            partial(artifacts.find, id=task.id, role=role, name=name)
+        )
+        if found is None:
+            raise TaskNotFound(task_id)
+        return found, self._pieces(found.id)
+
+    async def cancel(
+        self, task_id: str, *, owner: str | None, requested_by: str, last_event_id: int | None = None
+    ) -> str:
+        """Cancel a task; harmless when it is being cancelled already.
+
+        Args:
+            task_id: Which task.
+            owner: Whose it must be; None for anybody's.
+            requested_by: Who asks.
+            last_event_id: Act only if the log still ends here.
+
+        Returns:
+            The status the task has now: `cancelled`, or `cancelling` while its agents stop.
+
+        Raises:
+            TaskNotFound: There is none, or it is somebody else's.
+            TaskConflict: It has ended, or gone on since `last_event_id`.
+        """
+        operation = partial(
+            tasks.cancel, task_id=task_id, owner=owner, requested_by=requested_by,
+            last_event_id=last_event_id, now=self._clock.wall_ms(),
+            grace_ms=int(self._settings.cancel_grace_seconds * 1000),
+        )  # fmt: skip
+        cancelled = await self._writer.submit(operation, self._cancelled, rows=3)
+        logger.info(
+            "cancel", extra={"task_id": task_id, "status": cancelled.status, "by": requested_by}
+        )
+        return cancelled.status
+
+    async def delete(
+        self, task_id: str, *, owner: str | None, last_event_id: int | None = None
+    ) -> None:
+        """Delete a finished task: gone for everybody at once, its rows follow in the background.
+
+        Raises:
+            TaskNotFound: There is none, or it is somebody else's.
+            TaskConflict: It has not ended, or gone on since `last_event_id`.
+        """
+        mark = partial(
+            deletion.mark, task_id=task_id, owner=owner, last_event_id=last_event_id,
+            now=self._clock.wall_ms(),
+        )  # fmt: skip
+        id = await self._writer.submit(mark, self._channels.remove)
+        self._remove_rows([id])
+        logger.info("task deleted", extra={"task_id": task_id})
+
+    async def counts(self) -> dict[str, int]:
+        """How many unfinished tasks there are, by status."""
+        return await self._database.read(listing.count_unfinished)
+
+    async def start(self) -> None:
+        """Recover what a dead process left, and begin to run tasks."""
+        waiting = await recover(self._writer, self._settings, self._clock)
+        for task in waiting:
+            self._worker.offer(Delivery(*task))
+        self._remove_rows(await self._writer.submit(deletion.find_marked))
+        self._worker.start()
+
+    async def drain(self, seconds: float) -> None:
+        """Take no new tasks, let running ones end, hand the rest back to the queue."""
+        self.draining = True
+        await self._worker.drain(seconds)
+        for removing in self._removing:
+            removing.cancel()
+
+    # -- submitting --------------------------------------------------------------------------
+
+    def _check(self, request: TaskRequest) -> None:
+        self.registry.check(request.selected_agents)
+        if request.provider is not None:
+            raise InvalidRequest(
+                FieldError("/provider", f"there is no provider {request.provider!r}")
+            )
+
+    def _new_task(
+        self, request: TaskRequest, owner: str, key: str | None, body_hash: str | None
+    ) -> NewTask:
+        now = self._clock.wall_ms()
+        created = created_event(self.registry, request, now)
+        agents = [
+            {**info, "kind": self.registry[info["agentRole"]].kind}
+            for info in created.fields["agents"]
+        ]
+        return NewTask(
+            task_id=self._clock.task_id(),
+            owner=owner,
+            title=request.shown_title,
+            description=request.description,
+            request=request.to_json(),
+            agents=to_json(agents),
+            labels=to_json(request.metadata or {}),
+            job_type=request.job_type or "manual",
+            trigger_source=request.trigger_source,
+            priority=request.priority or 0,
+            after=request.after or (),
+            idempotency_key=key,
+            body_hash=body_hash,
+            max_unfinished=self._settings.max_tasks_per_owner,
+            node=NODE if self._worker.reserve(owner) else None,
+            created=created,
+            now=now,
+        )
+
+    def _open(self, submitted: Submitted) -> Reader:
+        reader = self._channels.open(submitted.id, after=0, page=submitted.events)
+        reader.known(
+            last_seq=submitted.events[-1].seq, ended=submitted.status in END_STATES
+        )
+        return reader
+
+    def _start(
+        self, submitted: Submitted, request: TaskRequest, owner: str, *, reserved: bool
+    ) -> None:
+        """What follows the commit of a submit; runs on the loop right after it."""
+        if not submitted.replayed:
+            logger.info("task accepted", extra={"task_id": submitted.task_id})
+        if submitted.epoch and not submitted.replayed:
+            key = RunKey(submitted.id, submitted.task_id, submitted.epoch)
+            self._worker.run(Claimed(key, owner, "", 0, 0), request)
+            return
+        if reserved:
+            self._worker.release(owner)
+        queued = submitted.status == TaskStatus.QUEUED and not submitted.replayed
+        if queued and not submitted.waits_for_others:
+            self._worker.offer(
+                Delivery(submitted.id, submitted.task_id, owner, request.priority or 0, 1)
+            )
+
+    def _release_unless_stored(self, owner: str, storing: asyncio.Future[Submitted]) -> None:
+        if storing.exception() is not None:
+            self._worker.release(owner)
+
+    async def _find_key(self, owner: str, key: str, body_hash: str) -> Task | None:
+        task = await self._database.read(partial(listing.find_key, owner=owner, key=key))
+        if task is not None and task.body_hash != body_hash:
+            raise IdempotencyMismatch
+        return task
+
+    async def _replayed(self, task: Task, *, owner: str, attach: bool) -> Submission:
+        reader = await self.attach(task.task_id, owner=owner) if attach else None
+        return Submission(task_id=task.task_id, status=task.status, replayed=True, reader=reader)
+
+    async def _replayed_by(self, submitted: Submitted, *, owner: str, attach: bool) -> Submission:
+        reader = await self.attach(submitted.task_id, owner=owner) if attach else None
+        return Submission(
+            task_id=submitted.task_id, status=submitted.status, replayed=True, reader=reader
+        )
+
+    # -- the rest ----------------------------------------------------------------------------
+
+    def _cancelled(self, cancelled: Cancelled) -> None:
+        if cancelled.ended is not None:
+            self._worker.publish_end(cancelled.ended)
+        elif cancelled.appended is not None:
+            self._channels.publish(cancelled.appended)
+        if cancelled.status == TaskStatus.CANCELLING:
+            self._worker.cancel(cancelled.id)
+
+    def _stuck_before(self) -> int:
+        return self._clock.wall_ms() - int(self._settings.stuck_after_seconds * 1000)
+
+    def _remove_rows(self, ids: Sequence[int]) -> None:
+        if ids:
+            removing = asyncio.create_task(self._remove(ids))
+            self._removing.add(removing)
+            removing.add_done_callback(self._removing.discard)
+
+    async def _remove(self, ids: Sequence[int]) -> None:
+        for id in ids:
+            while await self._writer.submit(partial(deletion.remove_rows, id=id), rows=200):
+                pass
+
+    async def _pieces(self, artifact: int) -> AsyncIterator[bytes]:
+        after = -1
+        while pieces := await self._database.read(
+            partial(artifacts.pieces, artifact=artifact, after=after)
+        ):
+            for piece in pieces:
+                yield piece
+            after += len(pieces)
+
+
+@asynccontextmanager
+async def open_service(
+    settings: RuntimeSettings,
+    registry: AgentRegistry,
+    *,
+    clock: Clock | None = None,
+    redact: Callable[[str], str] = str,
+    at: Callable[[str], None] = lambda _: None,
+    on_fatal: Callable[[StorageError], None] = lambda _: None,
+) -> AsyncIterator[TaskService]:
+    """Open a runtime; leaving it drains for `DRAIN_SECONDS` and closes everything.
+
+    Args:
+        settings: Where and how much.
+        registry: The agents.
+        clock: Time and chance.
+        redact: Replaces secrets in error texts.
+        at: Called at each crash point, for tests.
+        on_fatal: Called when nothing can be stored any more; the process should exit with 1.
+
+    Raises:
+        StorageError: The database cannot be used.
+    """
+    path = settings.database_path
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    database = await asyncio.to_thread(Database, path)
+    try:
+        await asyncio.to_thread(migrate, database)
+        writer = Writer(database, node=NODE, at=at, on_fatal=on_fatal)
+        try:
+            service = _assemble(settings, registry, database, writer, clock or Clock(), redact)
+            await service.start()
+            yield service
+            await service.drain(0 if service.draining else settings.drain_seconds)
+        finally:
+            await writer.close()
+    finally:
+        database.close()
+
+
+def _assemble(
+    settings: RuntimeSettings, registry: AgentRegistry, database: Database, writer: Writer,
+    clock: Clock, redact: Callable[[str], str],
+) -> TaskService:  # fmt: skip
+    limits = Limits(
+        max_event_bytes=settings.max_event_bytes,
+        max_agent_output_bytes=settings.max_agent_output_bytes,
+        max_artifact_bytes=settings.max_artifact_bytes,
+    )
+    orchestrator = Orchestrator(
+        registry,
+        clock=clock,
+        limits=limits,
+        cancel_grace_seconds=settings.cancel_grace_seconds,
+        task_timeout_seconds=settings.task_timeout_seconds,
+        redact=redact,
+    )
+
+    async def page(id: int, after: int) -> Sequence[StoredEvent]:
+        return await database.read(partial(events.page, id=id, after=after))
+
+    channels = Channels(max_bytes=settings.channel_bytes, page=page)
+    dispatcher = InProcessDispatcher(max_per_owner=settings.max_running_per_owner)
+    worker = Worker(
+        database, writer, channels, dispatcher, orchestrator, settings=settings, node=NODE
+    )
+    return TaskService(database, writer, channels, worker, orchestrator, settings=settings)

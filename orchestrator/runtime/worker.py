@@ -1,0 +1,297 @@
+"""The worker: claims queued tasks, runs them, and ends them.
+
+A run belongs to the worker and to nobody else. Readers, requests and connections come and go
+without it noticing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from orchestrator.errors import AppendRefused, StorageError
+from orchestrator.events import Draft
+from orchestrator.orchestrator import Orchestrator, RunResult, TaskRun, task_info, terminal_event
+from orchestrator.runtime.channels import Channels
+from orchestrator.runtime.dispatch import Delivery, Dispatcher
+from orchestrator.runtime.history import load_progress
+from orchestrator.runtime.recorder import LogRecorder
+from orchestrator.settings import RuntimeSettings
+from orchestrator.store import tasks
+from orchestrator.store.database import Database
+from orchestrator.store.events import RunKey
+from orchestrator.store.tasks import Claimed, Ended
+from orchestrator.store.writer import Writer
+from orchestrator.tasks import TaskRequest, TaskStatus
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """One run under way."""
+
+    key: RunKey
+    owner: str
+    task_run: TaskRun | None = None
+    """None until it has read what earlier runs have left."""
+    stopped: bool = False
+    """Cancelled before `task_run` was there."""
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def cancel(self) -> None:
+        """Stop its agents; the task is `cancelling`."""
+        self.stopped = True
+        if self.task_run is not None:
+            self.task_run.stop("cancel")
+
+
+class Worker:
+    """Runs up to `MAX_CONCURRENT_TASKS` tasks at once.
+
+    Args:
+        database: For reading what earlier runs have left.
+        writer: For every move of a task.
+        channels: Where committed events are shown.
+        dispatcher: What is next.
+        orchestrator: Runs the agents.
+        settings: Limits.
+        node: Name of this process in the task table.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        writer: Writer,
+        channels: Channels,
+        dispatcher: Dispatcher,
+        orchestrator: Orchestrator,
+        *,
+        settings: RuntimeSettings,
+        node: str,
+    ) -> None:
+        self._database = database
+        self._writer = writer
+        self._channels = channels
+        self._dispatcher = dispatcher
+        self._orchestrator = orchestrator
+        self._settings = settings
+        self._node = node
+        self._clock = orchestrator.clock
+        self._slots = settings.max_concurrent_tasks
+        self._taken = 0
+        self._running: dict[int, Run] = {}
+        self._asyncio_tasks: set[asyncio.Task[None]] = set()
+        self._accepting = False
+        self.stragglers: set[asyncio.Task[Any]] = set()
+        """Agents that run on after their attempt was closed."""
+
+    @property
+    def running(self) -> int:
+        """How many tasks run."""
+        return len(self._running)
+
+    @property
+    def accepting(self) -> bool:
+        """Whether it claims tasks."""
+        return self._accepting and len(self.stragglers) < self._settings.max_stragglers
+
+    def start(self) -> None:
+        """Begin to claim."""
+        self._accepting = True
+        self._fill()
+
+    def offer(self, delivery: Delivery) -> None:
+        """A task was queued."""
+        self._dispatcher.offer(delivery)
+        self._fill()
+
+    def reserve(self, owner: str) -> bool:
+        """Take a slot for a task that is about to be submitted, if nobody waits for one.
+
+        Every reserved slot ends in `run` or `release`.
+        """
+        if not self.accepting or self._taken >= self._slots or len(self._dispatcher):
+            return False
+        if not self._dispatcher.may_start(owner):
+            return False
+        self._take(owner)
+        return True
+
+    def release(self, owner: str) -> None:
+        """Give a reserved slot back."""
+        self._taken -= 1
+        self._dispatcher.ended(owner)
+        self._fill()
+
+    def run(self, claimed: Claimed, request: TaskRequest | None = None) -> None:
+        """Run a claimed task in its reserved slot."""
+        run = Run(key=claimed.run, owner=claimed.owner)
+        self._running[claimed.run.id] = run
+        task = asyncio.create_task(self._run(run, claimed, request))
+        self._asyncio_tasks.add(task)
+        task.add_done_callback(self._asyncio_tasks.discard)
+
+    def cancel(self, id: int) -> None:
+        """The task is `cancelling`: stop its agents."""
+        if (run := self._running.get(id)) is not None:
+            run.cancel()
+
+    async def drain(self, seconds: float) -> None:
+        """Claim nothing more, wait for what runs, then hand the rest back to the queue.
+
+        Args:
+            seconds: How long to wait before tasks are handed back.
+        """
+        self._accepting = False
+        if self._asyncio_tasks and seconds > 0:
+            await asyncio.wait(self._asyncio_tasks, timeout=seconds)
+        for run in self._running.values():
+            if run.task_run is not None:
+                run.task_run.stop("hand_back")
+        if self._asyncio_tasks:
+            await asyncio.wait(self._asyncio_tasks)
+
+    def _take(self, owner: str) -> None:
+        self._taken += 1
+        self._dispatcher.started(owner)
+
+    def _fill(self) -> None:
+        """Claim as many queued tasks as there are free slots."""
+        while self.accepting and self._taken < self._slots:
+            delivery = self._dispatcher.next()
+            if delivery is None:
+                return
+            self._take(delivery.owner)
+            claim = partial(
+                tasks.claim,
+                id=delivery.id,
+                round=delivery.round,
+                node=self._node,
+                now=self._clock.wall_ms(),
+            )
+            future = self._writer.submit(claim, waits=True)
+            future.add_done_callback(partial(self._claimed, delivery.owner))
+
+    def _claimed(self, owner: str, future: asyncio.Future[Claimed | None]) -> None:
+        error = future.exception()
+        if error is not None:
+            logger.error("a claim failed: %s", error)
+        claimed = None if error is not None else future.result()
+        if claimed is None:
+            self.release(owner)
+        else:
+            self.run(claimed)
+
+    async def _run(self, run: Run, claimed: Claimed, request: TaskRequest | None) -> None:
+        context = {"task_id": run.key.task_id}
+        logger.info("task started", extra={**context, "epoch": run.key.epoch})
+        try:
+            status = await self._drive(run, claimed, request)
+            logger.info("task ended", extra={**context, "status": status})
+        except AppendRefused as error:
+            logger.warning("run lost: %s", error, extra=context)
+        except StorageError as error:
+            logger.error("run lost, the next start recovers it: %s", error, extra=context)
+        finally:
+            self._leave(run)
+
+    async def _drive(self, run: Run, claimed: Claimed, request: TaskRequest | None) -> str:
+        recorder = LogRecorder(
+            self._writer, run.key, self._channels.publish,
+            clock=self._clock, active_ms=claimed.active_ms, log_bytes=claimed.log_bytes,
+            max_log_bytes=self._settings.max_task_log_bytes,
+        )  # fmt: skip
+        try:
+            result = await self._result(run, claimed, request, recorder)
+            await recorder.flush()
+        except (AppendRefused, StorageError):
+            raise
+        except Exception as error:  # our own fault; the task must end all the same
+            logger.exception("run failed", extra={"task_id": run.key.task_id})
+            words = f"The server failed to run this task ({type(error).__name__})."
+            result = RunResult(
+                status=TaskStatus.FAILED, outputs={}, failed={}, code="internal", error=words
+            )
+        return await self._end(run, recorder, result)
+
+    async def _result(
+        self, run: Run, claimed: Claimed, request: TaskRequest | None, recorder: LogRecorder
+    ) -> RunResult:
+        earlier = None
+        if request is None:
+            request = TaskRequest.model_validate_json(claimed.request)
+            earlier = await self._database.read(partial(load_progress, id=run.key.id))
+            earlier.active_seconds = claimed.active_ms / 1000
+        missing = [r for r in request.selected_agents if r not in self._orchestrator.registry]
+        if missing:
+            return RunResult(
+                status=TaskStatus.FAILED, outputs={}, failed={}, code="agent_failed",
+                error=f"This server has no agent {missing[0]!r} any more.",
+            )  # fmt: skip
+        info = task_info(run.key.task_id, request)
+        run.task_run = TaskRun(self._orchestrator, info, request, recorder, earlier)
+        if run.stopped:
+            run.task_run.stop("cancel")
+        return await run.task_run.drive()
+
+    async def _end(self, run: Run, recorder: LogRecorder, result: RunResult) -> str:
+        active_ms = recorder.active_ms
+        if result.status == TaskStatus.QUEUED:
+            try:
+                return await self._hand_back(run, result, active_ms=active_ms)
+            except AppendRefused as refused:
+                if refused.status != TaskStatus.CANCELLING:
+                    raise
+                result = replace(result, status=TaskStatus.CANCELLED, code="cancelled")
+        now = self._clock.wall_ms()
+        finish = partial(
+            tasks.finish,
+            run=run.key,
+            draft=terminal_event(result, active_ms, now),
+            completed=len(result.outputs),
+            failed=len(result.failed),
+            active_ms=active_ms,
+            now=now,
+        )
+        ended = await self._writer.submit(finish, self.publish_end, rows=3, waits=True)
+        return ended.own.status
+
+    async def _hand_back(self, run: Run, result: RunResult, *, active_ms: int) -> str:
+        now = self._clock.wall_ms()
+        fields = {"state": "queued", "reason": "handed_back", "done": list(result.outputs)}
+        draft = Draft("task_state", fields, now)
+        hand_back = partial(
+            tasks.hand_back, run=run.key, draft=draft, active_ms=active_ms, now=now
+        )
+        appended = await self._writer.submit(hand_back, self._channels.publish, waits=True)
+        return appended.status
+
+    def publish_end(self, ended: Ended) -> None:
+        """Show the end of a task, and what it meant for tasks that waited for it."""
+        self._channels.publish(ended.own)
+        for appended in ended.broken:
+            self._channels.publish(appended)
+        for id, task_id, owner, priority, round in ended.released:
+            self.offer(Delivery(id, task_id, owner, priority, round))
+
+    def _leave(self, run: Run) -> None:
+        del self._running[run.key.id]
+        run.ended.set()
+        for role, straggler in (run.task_run.stragglers if run.task_run else {}).items():
+            logger.warning(
+                "agent did not stop", extra={"task_id": run.key.task_id, "agent": role}
+            )
+            self.stragglers.add(straggler)
+            straggler.add_done_callback(self._straggler_ended)
+        self.release(run.owner)
+
+    def _straggler_ended(self, straggler: asyncio.Task[Any]) -> None:
+        self.stragglers.discard(straggler)
+        if not straggler.cancelled():
+            straggler.exception()  # nobody is interested any more
+        self._fill()
+

@@ -1,0 +1,75 @@
+"""Attempts of agents: begun and ended in the transaction that stores the event of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlmodel import Session, col, select
+
+from orchestrator.errors import StorageError
+from orchestrator.events import Draft, to_json
+from orchestrator.store.database import Connection
+from orchestrator.store.events import RunKey
+from orchestrator.store.tables import AgentRun
+from orchestrator.tasks import EVENT_TO_AGENT_STATUS, AgentStatus
+
+
+def begin(connection: Connection, run: RunKey, draft: Draft) -> None:
+    """An attempt begins (`agent_start`)."""
+    connection.execute(
+        "INSERT INTO agent_run (task, role, attempt, status, started) VALUES (?, ?, ?, ?, ?)",
+        (run.id, draft.fields["agentRole"], draft.fields["attempt"], "running", draft.at_ms),
+    )
+
+
+def end(connection: Connection, run: RunKey, draft: Draft, output: Any) -> None:
+    """An attempt ends (`agent_complete` or `agent_error`).
+
+    An agent that ended also proves that the task can go on, which is what `recoveries` counts.
+
+    Raises:
+        StorageError: The attempt has ended already; a second end is refused.
+    """
+    fields = draft.fields
+    status = EVENT_TO_AGENT_STATUS[fields["status"]]
+    usage = fields.get("usage")
+    changed = connection.execute(
+        "UPDATE agent_run SET status = ?, output = ?, error = ?, code = ?, usage = ?, ended = ?,"
+        " execution_ms = ? WHERE task = ? AND role = ? AND attempt = ? AND status = 'running'",
+        (
+            status.value, None if output is None else to_json(output), fields.get("error"),
+            fields.get("code"), None if usage is None else to_json(usage), draft.at_ms,
+            fields["executionTime"], run.id, fields["agentRole"], fields["attempt"],
+        ),
+    ).rowcount  # fmt: skip
+    if changed != 1:
+        raise StorageError(f"attempt {fields['attempt']} of {fields['agentRole']} has ended")
+    if status in (AgentStatus.COMPLETED, AgentStatus.ERROR):
+        connection.execute(
+            "UPDATE task SET recoveries = 0 WHERE id = ? AND recoveries > 0", (run.id,)
+        )
+
+
+def set_checkpoint(connection: Connection, run: RunKey, role: str, attempt: int, data: str) -> None:
+    """Keep what an agent wants back in its next attempt."""
+    connection.execute(
+        "UPDATE agent_run SET checkpoint = ? WHERE task = ? AND role = ? AND attempt = ?",
+        (data, run.id, role, attempt),
+    )
+
+
+def set_process_group(
+    connection: Connection, run: RunKey, role: str, attempt: int, group: int, started: int
+) -> None:
+    """Remember the process group of a command, so that recovery can kill what is left of it."""
+    connection.execute(
+        "UPDATE agent_run SET process_group = ?, process_started = ?"
+        " WHERE task = ? AND role = ? AND attempt = ?",
+        (group, started, run.id, role, attempt),
+    )
+
+
+def of_task(session: Session, id: int) -> list[AgentRun]:
+    """All attempts of a task, oldest first."""
+    query = select(AgentRun).where(AgentRun.task == id).order_by(col(AgentRun.id))
+    return list(session.exec(query))

@@ -1,0 +1,106 @@
+"""Artifacts: files of agents, kept in pieces, visible with the event that names them."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from sqlmodel import Session, col, select
+
+from orchestrator.errors import AppendRefused
+from orchestrator.events import ArtifactInfo, Draft
+from orchestrator.store import events
+from orchestrator.store.database import Connection
+from orchestrator.store.events import Appended, RunKey
+from orchestrator.store.tables import Artifact, ArtifactPiece
+from orchestrator.store.writer import Writer
+
+PIECE_BYTES = 256 * 1024  # one piece, one transaction: nobody waits long behind an upload
+
+
+async def save(
+    writer: Writer, run: RunKey, role: str, attempt: int, artifact: ArtifactInfo, content: bytes,
+    *, now: int,
+) -> int:  # fmt: skip
+    """Store an artifact that nobody sees yet; returns its id for `show`."""
+    new = partial(_insert, run=run, role=role, attempt=attempt, artifact=artifact, now=now)
+    id = await writer.submit(new, waits=True)
+    for index, start in enumerate(range(0, len(content), PIECE_BYTES)):
+        piece = content[start : start + PIECE_BYTES]
+        await writer.submit(partial(_insert_piece, id, index, piece), size=len(piece), waits=True)
+    return id
+
+
+def show(
+    connection: Connection, artifact: int, run: RunKey, draft: Draft, *, active_ms: int, now: int
+) -> Appended | AppendRefused:
+    """Make an artifact visible with its event; an earlier one of that name goes."""
+    appended = events.append(connection, run, [draft], active_ms=active_ms, now=now)
+    if isinstance(appended, AppendRefused):
+        return appended
+    same = (
+        "SELECT o.id FROM artifact o JOIN artifact n ON n.id = ? AND o.task = n.task"
+        " AND o.role = n.role AND o.name = n.name AND o.id != n.id"
+    )
+    connection.execute(f"DELETE FROM artifact_piece WHERE artifact IN ({same})", (artifact,))  # noqa: S608
+    connection.execute(f"DELETE FROM artifact WHERE id IN ({same})", (artifact,))  # noqa: S608
+    connection.execute("UPDATE artifact SET visible = true WHERE id = ?", (artifact,))
+    return appended
+
+
+def remove_invisible(connection: Connection) -> None:
+    """Remove what a crash left half stored; only at start, when nobody stores any."""
+    connection.execute(
+        "DELETE FROM artifact_piece WHERE artifact IN (SELECT id FROM artifact WHERE NOT visible)"
+    )
+    connection.execute("DELETE FROM artifact WHERE NOT visible")
+
+
+def of_task(session: Session, id: int) -> list[Artifact]:
+    """All visible artifacts of a task, oldest first."""
+    query = select(Artifact).where(Artifact.task == id, col(Artifact.visible))
+    return list(session.exec(query.order_by(col(Artifact.id))))
+
+
+def find(session: Session, id: int, role: str, name: str) -> Artifact | None:
+    """A visible artifact by its key."""
+    query = select(Artifact).where(
+        Artifact.task == id, Artifact.role == role, Artifact.name == name, col(Artifact.visible)
+    )
+    return session.exec(query).first()
+
+
+def pieces(session: Session, artifact: int, *, after: int, limit: int = 8) -> list[bytes]:
+    """Pieces in order.
+
+    Args:
+        session: A read transaction.
+        artifact: `artifact.id`.
+        after: Number of the piece before the first one wanted; -1 from the start.
+        limit: At most so many.
+    """
+    query = (
+        select(ArtifactPiece.data)
+        .where(ArtifactPiece.artifact == artifact, ArtifactPiece.number > after)
+        .order_by(col(ArtifactPiece.number))
+        .limit(limit)
+    )
+    return list(session.exec(query))
+
+
+def _insert(
+    connection: Connection, *, run: RunKey, role: str, attempt: int, artifact: ArtifactInfo,
+    now: int,
+) -> int:  # fmt: skip
+    cursor = connection.execute(
+        "INSERT INTO artifact (task, role, name, attempt, media_type, size, created)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id",
+        (run.id, role, artifact.name, attempt, artifact.media_type, artifact.size, now),
+    )
+    return int(cursor.fetchone()[0])
+
+
+def _insert_piece(id: int, number: int, data: bytes, connection: Connection) -> None:
+    connection.execute(
+        "INSERT INTO artifact_piece (artifact, number, data) VALUES (?, ?, ?)", (id, number, data)
+    )
+

@@ -1,0 +1,129 @@
+"""The event log: append, read a page, read the end.
+
+A number is given once, by the transaction that stores the event; a rollback takes it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import text
+from sqlmodel import Session
+
+from orchestrator.errors import AppendRefused
+from orchestrator.events import Draft, encode
+from orchestrator.store.database import Connection
+from orchestrator.tasks import OWNED_STATES
+
+PAGE_ROWS = 512  # a read transaction is over in about a millisecond
+
+
+class StoredEvent(NamedTuple):
+    """One event of a log."""
+
+    seq: int
+    type: str
+    data: str
+    """Its JSON text."""
+
+
+class RunKey(NamedTuple):
+    """What a run writes with: the epoch it was claimed with is checked by every write."""
+
+    id: int
+    """`task.id`."""
+    task_id: str
+    epoch: int
+
+
+class Appended(NamedTuple):
+    """What a transaction added to a log."""
+
+    id: int
+    events: list[StoredEvent]
+    status: str
+    """The task's status after it."""
+
+
+_OWNED = ", ".join(f"'{status}'" for status in sorted(OWNED_STATES))
+
+_ADVANCE = (
+    "UPDATE task SET last_seq = last_seq + ?, log_bytes = log_bytes + ?, active_ms = ?, updated = ?"
+    f" WHERE id = ? AND epoch = ? AND status IN ({_OWNED}) RETURNING last_seq, status"
+)
+_INSERT = "INSERT INTO event (task, seq, type, data) VALUES (?, ?, ?, ?)"
+
+
+def append(
+    connection: Connection, run: RunKey, drafts: Sequence[Draft], *, active_ms: int, now: int
+) -> Appended | AppendRefused:
+    """Append a run's events; refused when another epoch owns the task or its status forbids it.
+
+    Args:
+        connection: The writer's.
+        run: Whose events they are.
+        drafts: In order.
+        active_ms: How long the task has been active so far.
+        now: Milliseconds since 1970.
+    """
+    encoded = [encode(run.task_id, draft) for draft in drafts]
+    size = sum(len(e.head) + len(e.tail) + 8 for e in encoded)
+    row = connection.execute(
+        _ADVANCE, (len(encoded), size, active_ms, now, run.id, run.epoch)
+    ).fetchone()
+    if row is None:
+        return refusal(connection, run)
+    last_seq, status = row
+    first = last_seq - len(encoded) + 1
+    events = [
+        StoredEvent(seq, e.type, e.numbered(seq)) for seq, e in enumerate(encoded, start=first)
+    ]
+    insert(connection, run.id, events)
+    return Appended(run.id, events, status)
+
+
+def insert(connection: Connection, id: int, events: Sequence[StoredEvent]) -> None:
+    """Store events that have their numbers."""
+    connection.executemany(_INSERT, [(id, e.seq, e.type, e.data) for e in events])
+
+
+def number(task_id: str, drafts: Sequence[Draft], *, last_seq: int) -> list[StoredEvent]:
+    """Give drafts the numbers that end with `last_seq`, which the transaction has just set."""
+    first = last_seq - len(drafts) + 1
+    return [
+        StoredEvent(seq, draft.type, encode(task_id, draft).numbered(seq))
+        for seq, draft in enumerate(drafts, start=first)
+    ]
+
+
+def refusal(connection: Connection, run: RunKey) -> AppendRefused:
+    """Why a run's write was refused: another epoch, or another status."""
+    row = connection.execute("SELECT epoch, status FROM task WHERE id = ?", (run.id,)).fetchone()
+    return AppendRefused(None if row is None or row[0] != run.epoch else row[1])
+
+
+_PAGE = text(
+    "SELECT seq, type, data FROM event WHERE task = :task AND seq > :after ORDER BY seq LIMIT :most"
+)
+
+
+def page(session: Session, id: int, *, after: int, limit: int = PAGE_ROWS) -> list[StoredEvent]:
+    """Events in order.
+
+    Args:
+        session: A read transaction.
+        id: `task.id`.
+        after: Exclusive.
+        limit: At most so many.
+    """
+    rows = session.connection().execute(_PAGE, {"task": id, "after": after, "most": limit})
+    return [StoredEvent(*row) for row in rows]
+
+
+def read_all(session: Session, id: int) -> Iterator[StoredEvent]:
+    """All events of a log in order, read page by page in one read transaction."""
+    after = 0
+    while events := page(session, id, after=after):
+        yield from events
+        after = events[-1].seq

@@ -1,0 +1,152 @@
+"""What a start finds: tasks whose run died with its process, and what becomes of them."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from orchestrator.events import Draft
+from orchestrator.store import tasks
+from orchestrator.store.database import Connection
+from orchestrator.store.events import Appended
+from orchestrator.tasks import TaskStatus, rounded_ms
+
+
+class Lost(NamedTuple):
+    """A task that a dead process left."""
+
+    id: int
+    task_id: str
+    status: str
+    request: str
+    active_ms: int
+    updated: int
+    recoveries: int
+    cancel_requested_by: str | None
+
+
+class Waiting(NamedTuple):
+    """A queued task that may start."""
+
+    id: int
+    task_id: str
+    owner: str
+    priority: int
+    round: int
+
+
+class LeftOver(NamedTuple):
+    """A process group that a dead process left."""
+
+    group: int
+    started: int
+    task_id: str
+    role: str
+    attempt: int
+
+
+def find_lost(connection: Connection) -> list[Lost]:
+    """Tasks in a state that only a run can hold."""
+    rows = connection.execute(
+        "SELECT id, task_id, status, request, active_ms, updated, recoveries, cancel_requested_by"
+        " FROM task WHERE ended IS NULL AND status IN ('running', 'pausing', 'cancelling')"
+        " ORDER BY id"
+    )
+    return [Lost(*row) for row in rows]
+
+
+def find_left_overs(connection: Connection) -> list[LeftOver]:
+    """Process groups of attempts that have no end."""
+    rows = connection.execute(
+        "SELECT r.process_group, r.process_started, t.task_id, r.role, r.attempt"
+        " FROM agent_run r JOIN task t ON t.id = r.task"
+        " WHERE t.ended IS NULL AND r.status = 'running' AND r.process_group IS NOT NULL"
+    )
+    return [LeftOver(*row) for row in rows]
+
+
+def find_queued(connection: Connection) -> list[Waiting]:
+    """Queued tasks that wait for nothing but a worker, oldest first."""
+    rows = connection.execute(
+        "SELECT id, task_id, owner, priority, round FROM task WHERE ended IS NULL"
+        " AND status = 'queued' AND NOT EXISTS (SELECT 1 FROM dependency d WHERE d.task = task.id)"
+        " ORDER BY queued, id"
+    )
+    return [Waiting(*row) for row in rows]
+
+
+def requeue(connection: Connection, lost: Lost, *, now: int) -> Appended:
+    """`running` → `queued` (reason recovered), `pausing` → `paused`; open attempts are closed."""
+    drafts = close_attempts(connection, lost.id, now, will_retry=True)
+    done = [
+        row[0]
+        for row in connection.execute(
+            "SELECT role FROM agent_run WHERE task = ? AND status = 'completed' ORDER BY id",
+            (lost.id,),
+        )
+    ]
+    paused = lost.status == TaskStatus.PAUSING
+    status = TaskStatus.PAUSED if paused else TaskStatus.QUEUED
+    fields: dict[str, Any] = {"state": status.value, "reason": "recovered", "done": done}
+    drafts.append(Draft("task_state", fields, now))
+    row = connection.execute(
+        "UPDATE task SET status = ?, epoch = epoch + 1, round = round + ?, node = NULL,"
+        " queued = ?, updated = ?, recoveries = recoveries + 1, last_seq = last_seq + ?"
+        " WHERE id = ? RETURNING last_seq",
+        (status, 0 if paused else 1, now, now, len(drafts), lost.id),
+    ).fetchone()
+    return tasks.store(connection, lost.id, lost.task_id, drafts, row[0], status)
+
+
+def close(connection: Connection, lost: Lost, *, error: str, code: str, now: int) -> tasks.Ended:
+    """End a lost task as failed; open attempts are closed first."""
+    drafts = close_attempts(connection, lost.id, now, will_retry=False)
+    fields = {
+        "status": TaskStatus.FAILED.value,
+        "error": error,
+        "code": code,
+        "totalExecutionTime": lost.active_ms,
+    }
+    drafts.append(Draft("task_error", fields, now))
+    return _end(connection, lost, drafts, now)
+
+
+def close_cancelled(connection: Connection, lost: Lost, *, now: int) -> tasks.Ended:
+    """End a lost task that was being cancelled."""
+    drafts = close_attempts(connection, lost.id, now, will_retry=False)
+    drafts.append(tasks.cancelled_event(lost.cancel_requested_by, lost.active_ms, now))
+    return _end(connection, lost, drafts, now)
+
+
+def close_attempts(
+    connection: Connection, id: int, now: int, *, will_retry: bool
+) -> list[Draft]:
+    """Close the attempts of a task that have no end; the events are stored by the caller."""
+    rows = connection.execute(
+        "SELECT role, attempt, started FROM agent_run WHERE task = ? AND status = 'running'"
+        " ORDER BY id",
+        (id,),
+    ).fetchall()
+    drafts = []
+    for role, attempt, started in rows:
+        seconds = max(0, now - started) / 1000
+        fields = {
+            "agentRole": role,
+            "attempt": attempt,
+            "status": "cancelled",
+            "executionTime": rounded_ms(seconds),
+            "error": "The server ended while the agent ran.",
+            "code": "interrupted",
+            "willRetry": will_retry,
+        }
+        connection.execute(
+            "UPDATE agent_run SET status = 'cancelled', error = ?, code = ?, ended = ?,"
+            " execution_ms = ? WHERE task = ? AND role = ? AND attempt = ?",
+            (fields["error"], "interrupted", now, fields["executionTime"], id, role, attempt),
+        )
+        drafts.append(Draft("agent_error", fields, now))
+    return drafts
+
+
+def _end(connection: Connection, lost: Lost, drafts: list[Draft], now: int) -> tasks.Ended:
+    connection.execute("UPDATE task SET epoch = epoch + 1 WHERE id = ?", (lost.id,))
+    return tasks.end(connection, lost.id, lost.task_id, drafts, active_ms=lost.active_ms, now=now)

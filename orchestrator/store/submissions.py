@@ -1,0 +1,180 @@
+"""Submitting: one transaction stores the task and its first event, or finds that it is there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from orchestrator.errors import (
+    FieldError, IdempotencyMismatch, InvalidRequest, LimitExceeded, PoststreamError,
+)  # fmt: skip
+from orchestrator.events import Draft
+from orchestrator.store import events
+from orchestrator.store.database import Connection
+from orchestrator.store.events import StoredEvent
+from orchestrator.tasks import TaskStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTask:
+    """A task to be stored."""
+
+    task_id: str
+    owner: str
+    title: str
+    description: str
+    request: str
+    """JSON text of the request."""
+    agents: str
+    """JSON text: a list of {agentRole, agentName, agentDescription, kind}."""
+    labels: str
+    """JSON text of the request's metadata."""
+    job_type: str
+    trigger_source: str | None
+    priority: int
+    after: Sequence[str]
+    """Tasks that must complete first."""
+    idempotency_key: str | None
+    body_hash: str | None
+    max_unfinished: int
+    """How many unfinished tasks the owner may have."""
+    node: str | None
+    """Who claims it at once; None leaves it queued."""
+    created: Draft
+    now: int
+
+
+class Submitted(NamedTuple):
+    """A task that is stored."""
+
+    id: int
+    task_id: str
+    status: str
+    epoch: int
+    events: list[StoredEvent]
+    """What this transaction added; empty for a repeat."""
+    replayed: bool
+    """Whether an earlier request with the same key has stored it."""
+    waits_for_others: bool
+
+
+def find(connection: Connection, owner: str, key: str, body_hash: str) -> Submitted | None | PoststreamError:
+    """The task an owner's key names; refused when its body was another one."""
+    row = connection.execute(
+        "SELECT id, task_id, status, epoch, body_hash FROM task"
+        " WHERE owner = ? AND idempotency_key = ?",
+        (owner, key),
+    ).fetchone()
+    if row is None:
+        return None
+    if row[4] != body_hash:
+        return IdempotencyMismatch()
+    return Submitted(row[0], row[1], row[2], row[3], [], True, False)
+
+
+def submit(connection: Connection, new: NewTask) -> Submitted | PoststreamError:
+    """Store a task, or find that its key has stored it before.
+
+    Refused with `IdempotencyMismatch`, `LimitExceeded`, or `InvalidRequest` (`after` names a task
+    that is not there).
+    """
+    if new.idempotency_key is not None:
+        found = find(connection, new.owner, new.idempotency_key, new.body_hash or "")
+        if found is not None:
+            return found
+    if _unfinished(connection, new.owner, new.max_unfinished) >= new.max_unfinished:
+        return LimitExceeded("unfinished tasks", new.max_unfinished)
+    needed = _needed(connection, new)
+    if isinstance(needed, InvalidRequest):
+        return needed
+    broken = next((t for t, status, _ in needed if status in _BROKEN), None)
+    if broken is not None:
+        return _store_broken(connection, new, broken)
+    waits = [id for _, status, id in needed if status != TaskStatus.COMPLETED]
+    return _store(connection, new, waits)
+
+
+_BROKEN = (TaskStatus.FAILED, TaskStatus.CANCELLED, TaskStatus.TIMED_OUT)
+
+_INSERT = (
+    "INSERT INTO task (task_id, owner, title, description, request, agents, metadata, job_type,"
+    " trigger_source, priority, status, epoch, node, last_seq, log_bytes, idempotency_key,"
+    " body_hash, created, queued, updated, started)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
+)
+
+
+def _store(connection: Connection, new: NewTask, waits: list[int]) -> Submitted:
+    claimed = new.node is not None and not waits
+    status = TaskStatus.RUNNING if claimed else TaskStatus.QUEUED
+    stored = events.number(new.task_id, [new.created], last_seq=1)
+    epoch = 1 if claimed else 0
+    id = _insert(connection, new, status=status, epoch=epoch, stored=stored)
+    connection.executemany(
+        "INSERT INTO dependency (task, after) VALUES (?, ?)", [(id, other) for other in waits]
+    )
+    return Submitted(id, new.task_id, status, epoch, stored, False, bool(waits))
+
+
+def _store_broken(connection: Connection, new: NewTask, broken: str) -> Submitted:
+    """A task that can never start is stored with its end."""
+    drafts = [new.created, dependency_failed(broken, new.now)]
+    stored = events.number(new.task_id, drafts, last_seq=2)
+    id = _insert(connection, new, status=TaskStatus.CANCELLED, epoch=0, stored=stored)
+    connection.execute(
+        "UPDATE task SET ended = ?, error = ?, code = ? WHERE id = ?",
+        (new.now, drafts[1].fields["error"], drafts[1].fields["code"], id),
+    )
+    return Submitted(id, new.task_id, TaskStatus.CANCELLED, 0, stored, False, False)
+
+
+def _insert(
+    connection: Connection, new: NewTask, *, status: str, epoch: int, stored: list[StoredEvent]
+) -> int:
+    cursor = connection.execute(
+        _INSERT,
+        (
+            new.task_id, new.owner, new.title, new.description, new.request, new.agents,
+            new.labels, new.job_type, new.trigger_source, new.priority, status, epoch,
+            new.node if epoch else None, len(stored), sum(len(e.data) for e in stored),
+            new.idempotency_key, new.body_hash, new.now, new.now, new.now,
+            new.now if epoch else None,
+        ),
+    )  # fmt: skip
+    id = int(cursor.fetchone()[0])
+    events.insert(connection, id, stored)
+    return id
+
+
+def _unfinished(connection: Connection, owner: str, most: int) -> int:
+    row = connection.execute(
+        "SELECT count(*) FROM (SELECT 1 FROM task WHERE owner = ? AND ended IS NULL LIMIT ?) AS t",
+        (owner, most),
+    ).fetchone()
+    return int(row[0])
+
+
+def _needed(connection: Connection, new: NewTask) -> list[tuple[str, str, int]] | InvalidRequest:
+    """Id, status and key of the tasks in `after`."""
+    found = []
+    for index, task_id in enumerate(new.after):
+        row = connection.execute(
+            "SELECT status, id FROM task WHERE task_id = ? AND owner = ? AND deleted IS NULL",
+            (task_id, new.owner),
+        ).fetchone()
+        if row is None:
+            return InvalidRequest(FieldError(f"/after/{index}", "there is no such task of yours"))
+        found.append((task_id, row[0], row[1]))
+    return found
+
+
+def dependency_failed(task_id: str, now: int) -> Draft:
+    """The end of a task whose dependency did not complete."""
+    fields = {
+        "status": TaskStatus.CANCELLED.value,
+        "error": f"The task {task_id}, which must complete first, did not.",
+        "code": "dependency_failed",
+        "totalExecutionTime": 0,
+    }
+    return Draft("task_error", fields, now)

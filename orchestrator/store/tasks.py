@@ -1,0 +1,237 @@
+"""Moves of a task: each a compare-and-set in the transaction that writes its event."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from orchestrator.errors import AppendRefused, CursorBeyondEnd, PoststreamError, TaskConflict
+from orchestrator.errors import TaskNotFound
+from orchestrator.events import Draft, to_json
+from orchestrator.store import events
+from orchestrator.store.database import Connection
+from orchestrator.store.events import Appended, RunKey
+from orchestrator.store.submissions import dependency_failed
+from orchestrator.tasks import END_STATES, MOVES, TaskStatus
+
+
+class Claimed(NamedTuple):
+    """A task a run has just taken."""
+
+    run: RunKey
+    owner: str
+    request: str
+    active_ms: int
+    log_bytes: int
+
+
+class Ended(NamedTuple):
+    """What the end of a task did."""
+
+    own: Appended
+    released: list[tuple[int, str, str, int, int]]
+    """Queued tasks that waited only for it: id, task id, owner, priority, round."""
+    broken: list[Appended]
+    """Tasks that waited for it and ended with it."""
+
+
+class Cancelled(NamedTuple):
+    """What a cancel did."""
+
+    id: int
+    task_id: str
+    status: str
+    appended: Appended | None
+    """None when it was being cancelled already."""
+    ended: Ended | None
+
+
+def claim(
+    connection: Connection, id: int, round: int, node: str, now: int
+) -> Claimed | None:
+    """Take a queued task; None when this delivery of it is out of date.
+
+    Every move to `queued` raises the round, so a lost, doubled or late delivery is harmless.
+    """
+    row = connection.execute(
+        "UPDATE task SET status = 'running', epoch = epoch + 1, node = ?, updated = ?,"
+        " started = coalesce(started, ?),"
+        " queue_ms = queue_ms + CASE WHEN ? > queued THEN ? - queued ELSE 0 END"
+        " WHERE id = ? AND round = ? AND status = 'queued' AND deleted IS NULL"
+        " RETURNING task_id, epoch, owner, request, active_ms, log_bytes",
+        (node, now, now, now, now, id, round),
+    ).fetchone()
+    if row is None:
+        return None
+    return Claimed(RunKey(id, row[0], row[1]), *row[2:])
+
+
+def finish(
+    connection: Connection, run: RunKey, draft: Draft, *, completed: int, failed: int,
+    active_ms: int, now: int,
+) -> Ended | AppendRefused:  # fmt: skip
+    """End a task as its run says, unless it is being cancelled: then it ends cancelled."""
+    row = connection.execute(
+        "SELECT status, cancel_requested_by FROM task WHERE id = ? AND epoch = ?",
+        (run.id, run.epoch),
+    ).fetchone()
+    if row is None or row[0] in END_STATES:
+        return events.refusal(connection, run)
+    if row[0] == TaskStatus.CANCELLING:
+        draft = cancelled_event(
+            row[1], active_ms, now, not_stopped=draft.fields.get("notStopped", ())
+        )
+    connection.execute(
+        "UPDATE task SET agents_completed = ?, agents_failed = ? WHERE id = ?",
+        (completed, failed, run.id),
+    )
+    return _end(connection, run.id, run.task_id, draft, active_ms=active_ms, now=now)
+
+
+def hand_back(
+    connection: Connection, run: RunKey, draft: Draft, *, active_ms: int, now: int
+) -> Appended | AppendRefused:
+    """Put a task back into the queue (`task_state` queued); a running one only."""
+    row = connection.execute(
+        "UPDATE task SET status = 'queued', round = round + 1, node = NULL, queued = ?,"
+        " updated = ?, active_ms = ?, last_seq = last_seq + 1"
+        " WHERE id = ? AND epoch = ? AND status = 'running' RETURNING last_seq",
+        (now, now, active_ms, run.id, run.epoch),
+    ).fetchone()
+    if row is None:
+        return events.refusal(connection, run)
+    return store(connection, run.id, run.task_id, [draft], row[0], TaskStatus.QUEUED)
+
+
+def cancel(
+    connection: Connection, task_id: str, *, owner: str | None, requested_by: str,
+    last_event_id: int | None, grace_ms: int, now: int,
+) -> Cancelled | PoststreamError:  # fmt: skip
+    """Cancel: at once when no run holds the task, else `cancelling` with a deadline.
+
+    Refused with `TaskNotFound`, `TaskConflict` (the task has ended, or its log does not end at
+    `last_event_id` any more) or `CursorBeyondEnd`.
+    """
+    row = connection.execute(
+        "SELECT id, status, last_seq, active_ms FROM task"
+        " WHERE task_id = ? AND owner = coalesce(?, owner) AND deleted IS NULL",
+        (task_id, owner),
+    ).fetchone()
+    if row is None:
+        return TaskNotFound(task_id)
+    id, status, last_seq, active_ms = row
+    if status in (TaskStatus.CANCELLING, TaskStatus.CANCELLED):
+        return Cancelled(id, task_id, status, None, None)
+    if last_event_id is not None and last_event_id > last_seq:
+        return CursorBeyondEnd(last_event_id, last_seq)
+    if last_event_id is not None and last_event_id < last_seq and status in END_STATES:
+        return TaskConflict(f"The task has gone on since then and is {status}.")
+    if status in END_STATES:
+        return TaskConflict(f"The task is {status}; there is nothing to cancel.")
+    if TaskStatus.CANCELLING not in MOVES[TaskStatus(status)]:
+        draft = cancelled_event(requested_by, active_ms, now)
+        ended = _end(connection, id, task_id, draft, active_ms=active_ms, now=now)
+        return Cancelled(id, task_id, TaskStatus.CANCELLED, ended.own, ended)
+    fields = {"state": "cancelling", "reason": "cancel", "requestedBy": requested_by}
+    connection.execute(
+        "UPDATE task SET status = 'cancelling', cancel_deadline = ?, cancel_requested_by = ?,"
+        " last_seq = last_seq + 1, updated = ? WHERE id = ?",
+        (now + grace_ms, requested_by, now, id),
+    )
+    draft = Draft("task_state", fields, now)
+    appended = store(connection, id, task_id, [draft], last_seq + 1, TaskStatus.CANCELLING)
+    return Cancelled(id, task_id, TaskStatus.CANCELLING, appended, None)
+
+
+def cancelled_event(
+    requested_by: str | None, active_ms: int, now: int, *, not_stopped: Sequence[str] = ()
+) -> Draft:
+    """The end of a cancelled task."""
+    fields = {
+        "status": TaskStatus.CANCELLED.value,
+        "error": "The task was cancelled.",
+        "code": "cancelled",
+        "totalExecutionTime": active_ms,
+    }
+    if requested_by:
+        fields["requestedBy"] = requested_by
+    if not_stopped:
+        fields["notStopped"] = list(not_stopped)
+    return Draft("task_error", fields, now)
+
+
+def store(
+    connection: Connection, id: int, task_id: str, drafts: Sequence[Draft], last_seq: int,
+    status: str,
+) -> Appended:  # fmt: skip
+    """Store drafts under the numbers that end with `last_seq`, which was just set."""
+    stored = events.number(task_id, drafts, last_seq=last_seq)
+    events.insert(connection, id, stored)
+    return Appended(id, stored, status)
+
+
+def end(
+    connection: Connection, id: int, task_id: str, drafts: Sequence[Draft], *, active_ms: int,
+    now: int,
+) -> Ended:  # fmt: skip
+    """End a task nobody runs; the last draft is its terminal event."""
+    return _end(
+        connection, id, task_id, drafts[-1], before=drafts[:-1], active_ms=active_ms, now=now
+    )
+
+
+def _end(
+    connection: Connection, id: int, task_id: str, draft: Draft, *, active_ms: int, now: int,
+    before: Sequence[Draft] = (),
+) -> Ended:  # fmt: skip
+    """The terminal transaction: status and event together, and what waited for this task."""
+    fields = draft.fields
+    status = fields.get("status", TaskStatus.COMPLETED.value)
+    usage = fields.get("usage")
+    row = connection.execute(
+        "UPDATE task SET status = ?, error = ?, code = ?, usage = coalesce(?, usage), ended = ?,"
+        " updated = ?, active_ms = ?, node = NULL, cancel_deadline = NULL,"
+        " last_seq = last_seq + ? WHERE id = ? RETURNING last_seq",
+        (
+            status, fields.get("error"), fields.get("code"),
+            None if usage is None else to_json(usage), now, now, active_ms, len(before) + 1, id,
+        ),
+    ).fetchone()  # fmt: skip
+    own = store(connection, id, task_id, [*before, draft], row[0], status)
+    if status == TaskStatus.COMPLETED:
+        return Ended(own, _release(connection, id), [])
+    return Ended(own, [], _break(connection, id, task_id, now))
+
+
+def _release(connection: Connection, id: int) -> list[tuple[int, str, str, int, int]]:
+    """Tasks that waited for this one only."""
+    waiting = connection.execute("SELECT task FROM dependency WHERE after = ?", (id,)).fetchall()
+    if not waiting:
+        return []
+    connection.execute("DELETE FROM dependency WHERE after = ?", (id,))
+    released = []
+    for (task,) in waiting:
+        row = connection.execute(
+            "SELECT id, task_id, owner, priority, round FROM task WHERE id = ? AND status = 'queued'"
+            " AND NOT EXISTS (SELECT 1 FROM dependency WHERE task = ?)",
+            (task, task),
+        ).fetchone()
+        if row is not None:
+            released.append(tuple(row))
+    return released
+
+
+def _break(connection: Connection, id: int, task_id: str, now: int) -> list[Appended]:
+    """End every task that waited for this one, and what waits for those."""
+    broken: list[Appended] = []
+    waiting = connection.execute(
+        "SELECT t.id, t.task_id FROM dependency d JOIN task t ON t.id = d.task"
+        " WHERE d.after = ? AND t.status IN ('queued', 'paused')",
+        (id,),
+    ).fetchall()
+    for other, other_task_id in waiting:
+        connection.execute("DELETE FROM dependency WHERE task = ?", (other,))
+        draft = dependency_failed(task_id, now)
+        ended = _end(connection, other, other_task_id, draft, active_ms=0, now=now)
+        broken += [ended.own, *ended.broken]
+    return broken
