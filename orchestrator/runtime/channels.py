@@ -174,6 +174,11 @@ class Reader:
         """Whether there is nothing left and the task is in an end state."""
         return self._channel.ended and self.cursor >= self._channel.last_seq
 
+    @property
+    def ready(self) -> bool:
+        """Whether `next` will return frames without waiting for new ones."""
+        return self.cursor < self._channel.last_seq
+
     def known(self, *, last_seq: int, ended: bool) -> None:
         """Tell the channel what a read of the task's row has shown."""
         if last_seq > self._channel.last_seq or (
@@ -198,6 +203,7 @@ class Reader:
             if channel.removed:
                 raise TaskNotFound("")
             if self.cursor < channel.last_seq:
+                self._nudged = False
                 if self.cursor + 1 >= channel.first and channel.frames:
                     return self._from_memory()
                 return await self._from_log()

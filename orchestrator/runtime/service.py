@@ -20,7 +20,7 @@ from orchestrator.agents import AgentRegistry
 from orchestrator.clock import Clock
 from orchestrator.errors import (
     CursorBeyondEnd, Draining, FieldError, IdempotencyMismatch, InvalidRequest, StorageError,
-    TaskNotFound,
+    TaskNotFound, UnknownIdempotencyKey,
 )  # fmt: skip
 from orchestrator.events import to_json
 from orchestrator.orchestrator import Orchestrator, created_event
@@ -115,17 +115,25 @@ class TaskService:
         idempotency_key: str | None = None,
         body_hash: str | None = None,
         attach: bool = False,
+        after: int | None = None,
+        admit: Callable[[], None] = lambda: None,
     ) -> Submission:
         """Store a task and let it run.
+
+        A repeat of an accepted request is a read: it is answered before any limit is looked at.
 
         Args:
             request: What to do.
             owner: Whose task it is.
             idempotency_key: The same key names the same task, whatever happens in between.
             body_hash: SHA-256 of the body as sent; a repeat must have the same.
-            attach: Whether to return a reader from the first event on.
+            attach: Whether to return a reader.
+            after: Number of the last event the caller has, if this is a repeat.
+            admit: Called before anything new is stored; raises to refuse it.
 
         Raises:
+            UnknownIdempotencyKey: There is a cursor, but no task to read.
+            CursorBeyondEnd: The task's log is shorter than that.
             IdempotencyMismatch: The key was used with another body.
             InvalidRequest: An agent, provider or task it names cannot be used.
             LimitExceeded: The owner has too many unfinished tasks.
@@ -135,10 +143,15 @@ class TaskService:
         if idempotency_key is not None:
             found = await self._find_key(owner, idempotency_key, body_hash or "")
             if found is not None:
-                return await self._replayed(found, owner=owner, attach=attach)
+                return await self._replayed(
+                    found.task_id, found.status, owner=owner, attach=attach, after=after
+                )
+        if after is not None:
+            raise UnknownIdempotencyKey
         if self.draining:
             raise Draining
         self._check(request)
+        admit()
         new = self._new_task(request, owner, idempotency_key, body_hash)
         reserved = new.node is not None
         reader: Reader | None = None
@@ -163,22 +176,15 @@ class TaskService:
                 reader.close()
             raise
         if submitted.replayed:  # somebody else's submit came in between
-            return await self._replayed_by(submitted, owner=owner, attach=attach)
+            return await self._replayed(
+                submitted.task_id, submitted.status, owner=owner, attach=attach, after=after
+            )
         return Submission(
             task_id=submitted.task_id,
             status=submitted.status,
             replayed=False,
             reader=reader,
         )
-
-    async def find_submission(self, *, owner: str, idempotency_key: str, body_hash: str) -> str | None:
-        """Id of the task a key names; None when there is none.
-
-        Raises:
-            IdempotencyMismatch: The key was used with another body.
-        """
-        task = await self._find_key(owner, idempotency_key, body_hash)
-        return None if task is None else task.task_id
 
     async def attach(self, task_id: str, *, owner: str | None, after: int = 0) -> Reader:
         """A cursor over a task's log.
@@ -437,15 +443,11 @@ class TaskService:
             raise IdempotencyMismatch
         return task
 
-    async def _replayed(self, task: Task, *, owner: str, attach: bool) -> Submission:
-        reader = await self.attach(task.task_id, owner=owner) if attach else None
-        return Submission(task_id=task.task_id, status=task.status, replayed=True, reader=reader)
-
-    async def _replayed_by(self, submitted: Submitted, *, owner: str, attach: bool) -> Submission:
-        reader = await self.attach(submitted.task_id, owner=owner) if attach else None
-        return Submission(
-            task_id=submitted.task_id, status=submitted.status, replayed=True, reader=reader
-        )
+    async def _replayed(
+        self, task_id: str, status: str, *, owner: str, attach: bool, after: int | None
+    ) -> Submission:
+        reader = await self.attach(task_id, owner=owner, after=after or 0) if attach else None
+        return Submission(task_id=task_id, status=status, replayed=True, reader=reader)
 
     # -- the rest ----------------------------------------------------------------------------
 

@@ -1,0 +1,141 @@
+"""The application: puts the server together, and nothing else.
+
+`create_app` returns a Starlette application. Served alone it needs nothing more. Mounted in
+another one, the host enters `running(app)` in its own lifespan, since a mounted application's
+lifespan is not run:
+
+    async def lifespan(host):
+        async with running(poststream):
+            yield
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.types import Receive, Scope, Send
+
+from api.auth import AuthConfig, Authenticator, load_or_create_secret
+from api.components import Components
+from api.cors import CorsPolicy
+from api.errors import NotFound
+from api.framing import FramingGuard
+from api.logs import RequestLog
+from api.problems import send_problem
+from api.redaction import Redaction
+from api.routes import make_routes
+from api.settings import Settings
+from api.streaming import Streams
+from orchestrator.agents import AgentRegistry
+from orchestrator.clock import Clock
+from orchestrator.errors import StorageError
+from orchestrator.runtime.service import TaskService, open_service
+
+
+def create_app(
+    settings: Settings,
+    registry: AgentRegistry,
+    *,
+    clock: Clock | None = None,
+    at: Callable[[str], None] = lambda _: None,
+    on_fatal: Callable[[StorageError], None] = lambda _: None,
+) -> Starlette:
+    """Make the application.
+
+    Args:
+        settings: Everything it needs to know.
+        registry: The agents it offers.
+        clock: Time and chance.
+        at: Called at each crash point, for tests.
+        on_fatal: Called when nothing can be stored any more.
+
+    Raises:
+        SettingsError: Keys and algorithm do not fit together.
+    """
+    clock = clock or Clock()
+    authenticator = Authenticator(
+        auth_config(settings), wall_seconds=lambda: clock.wall_ms() / 1000
+    )
+    running_parts: list[Components] = []
+
+    def components() -> Components:
+        if not running_parts:
+            raise RuntimeError("the application's lifespan has not begun; see api.app.running")
+        return running_parts[-1]
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        parts = open_service(
+            settings, registry, clock=clock, at=at, on_fatal=on_fatal,
+            redact=Redaction(settings),
+        )  # fmt: skip
+        async with parts as service:
+            streams = Streams(
+                keepalive_seconds=settings.keepalive_seconds,
+                max_per_owner=settings.max_streams_per_owner,
+                wall_seconds=lambda: clock.wall_ms() / 1000,
+            )
+            running_parts.append(
+                Components(
+                    settings=settings, authenticator=authenticator, streams=streams,
+                    service=service,
+                )  # fmt: skip
+            )
+            app.state.components = running_parts[-1]
+            keys = asyncio.create_task(authenticator.keep_keys_fresh())
+            try:
+                yield
+            finally:
+                keys.cancel()
+                streams.close()
+                running_parts.pop()
+
+    app = Starlette(
+        routes=make_routes(components),
+        middleware=[
+            Middleware(FramingGuard),
+            Middleware(RequestLog),
+            Middleware(CorsPolicy, origins=settings.cors_origins),
+        ],
+        lifespan=lifespan,
+    )
+    app.router.default = _not_found
+    app.router.redirect_slashes = False
+    return app
+
+
+@contextlib.asynccontextmanager
+async def running(app: Starlette) -> AsyncIterator[TaskService]:
+    """Run a mounted application: enter this in the lifespan of the host.
+
+    Yields:
+        The service, with which the host's own routes can submit tasks.
+    """
+    async with app.router.lifespan_context(app):
+        yield app.state.components.service
+
+
+def auth_config(settings: Settings) -> AuthConfig:
+    """What tokens are checked against; makes a secret in the data folder if there is none."""
+    secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else None
+    key_file: Path | None = settings.jwt_public_key_file
+    if secret is None and settings.algorithm == "HS256":
+        secret = load_or_create_secret(settings.data_dir)
+    return AuthConfig(
+        algorithm=settings.algorithm,
+        issuer=settings.jwt_issuer,
+        audience=settings.jwt_audience,
+        secret=secret if settings.algorithm == "HS256" else None,
+        public_key_pem=None if key_file is None else key_file.read_text(),
+        jwks_url=settings.jwks_url,
+    )
+
+
+async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "http":
+        await send_problem(NotFound(), scope, receive, send)

@@ -1,0 +1,184 @@
+"""Endpoints: who calls, may they, what is answered when it goes wrong. One place for all routes.
+
+A route is a table of handlers by method. A handler is given a `Call`, answers through it, and
+raises what it cannot do; every error becomes a problem document here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple
+
+import orjson
+from starlette.types import Message, Receive, Scope, Send
+
+from api.auth import Principal
+from api.components import Components
+from api.errors import Header, InvalidParameter, MethodNotAllowed
+from api.headers import query_values
+from api.problems import send_problem
+
+logger = logging.getLogger(__name__)
+
+NO_STORE = (b"cache-control", b"no-store")
+NOSNIFF = (b"x-content-type-options", b"nosniff")
+
+
+class Call:
+    """One request on its way through a handler.
+
+    Args:
+        components: The server's parts.
+        scope: The request.
+        receive: Its body.
+        send: Its answer.
+    """
+
+    __slots__ = ("components", "principal", "receive", "scope", "send")
+
+    principal: Principal
+    """Who calls; not set on routes that are open to everybody."""
+
+    def __init__(
+        self, components: Components, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        self.components = components
+        self.scope = scope
+        self.receive = receive
+        self.send = send
+
+    @property
+    def headers(self) -> list[Header]:
+        """Header fields of the request, names in lower case."""
+        headers: list[Header] = self.scope["headers"]
+        return headers
+
+    @property
+    def owner(self) -> str | None:
+        """Whose tasks the caller may see: its own, or everybody's (None) for an admin."""
+        return None if self.principal.may("admin") else self.principal.subject
+
+    def path(self, name: str) -> str:
+        """A part of the path."""
+        return str(self.scope["path_params"][name])
+
+    def url(self, path: str) -> str:
+        """A path of this server, below wherever it is mounted."""
+        return f"{self.scope.get('root_path', '')}{path}"
+
+    def parameter(self, name: str) -> str | None:
+        """A query parameter; None when absent or empty.
+
+        Raises:
+            InvalidParameter: It is given twice, or is no UTF-8.
+        """
+        values = query_values(self.scope["query_string"], name)
+        if len(values) > 1:
+            raise InvalidParameter(name, "is given more than once")
+        try:
+            return values[0].decode() if values and values[0] else None
+        except UnicodeDecodeError:
+            raise InvalidParameter(name, "is no UTF-8") from None
+
+    def number(self, name: str, *, default: int, least: int, most: int) -> int:
+        """A query parameter that is a number.
+
+        Raises:
+            InvalidParameter: It is none, or out of range.
+        """
+        text = self.parameter(name)
+        if text is None:
+            return default
+        if not (text.isascii() and text.isdigit() and len(text) <= 18):
+            raise InvalidParameter(name, f"is a number from {least} to {most}")
+        if not least <= int(text) <= most:
+            raise InvalidParameter(name, f"is a number from {least} to {most}")
+        return int(text)
+
+    async def answer(self, body: Any, *, status: int = 200, headers: list[Header] = []) -> None:  # noqa: B006 - never changed
+        """Answer with JSON; absent values are left out by whoever made the body."""
+        data = body if isinstance(body, bytes) else orjson.dumps(body)
+        all_headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(data)),
+            NO_STORE,
+            NOSNIFF,
+            *headers,
+        ]
+        await self.send({"type": "http.response.start", "status": status, "headers": all_headers})
+        await self.send({"type": "http.response.body", "body": data})
+
+    async def answer_nothing(self, *, headers: list[Header] = []) -> None:  # noqa: B006
+        """Answer 204."""
+        await self.send(
+            {"type": "http.response.start", "status": 204, "headers": [NO_STORE, *headers]}
+        )
+        await self.send({"type": "http.response.body", "body": b""})
+
+
+Handler = Callable[[Call], Awaitable[None]]
+
+
+class Rule(NamedTuple):
+    """A handler and who may call it."""
+
+    handler: Handler
+    scope: str | None
+    """The scope a token needs; None for everybody, even without a token."""
+    streams: bool = False
+    """Whether it answers with a stream, so that HEAD makes no sense."""
+
+
+class Endpoint:
+    """The ASGI application of one route.
+
+    Args:
+        components: The server's parts, once it runs.
+        rules: By method.
+    """
+
+    def __init__(
+        self, components: Callable[[], Components], rules: Mapping[str, Rule]
+    ) -> None:
+        self._components = components
+        self._rules = rules
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        started = False
+
+        async def sending(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            rule = self._rule(scope["method"])
+            call = Call(self._components(), scope, receive, sending)
+            if rule.scope is not None:
+                call.principal = await call.components.authenticator.authenticate_patiently(
+                    scope["headers"], scope["query_string"]
+                )
+                call.principal.require(rule.scope)
+            await rule.handler(call)
+        except Exception as error:  # the boundary of a request: every error is answered here
+            if started:
+                logger.exception("an answer broke off", extra={"path": scope["path"]})
+                return
+            await send_problem(error, scope, receive, send)
+
+    def _rule(self, method: str) -> Rule:
+        rule = self._rules.get(method)
+        if rule is None and method == "HEAD":
+            rule = self._rules.get("GET")
+            if rule is not None and rule.streams:
+                rule = None
+        if rule is None:
+            raise MethodNotAllowed(self._allowed())
+        return rule
+
+    def _allowed(self) -> list[str]:
+        allowed = list(self._rules)
+        get = self._rules.get("GET")
+        return [*allowed, "HEAD"] if get is not None and not get.streams else allowed

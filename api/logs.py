@@ -1,0 +1,202 @@
+"""The server log: one renderer for every logger, and one line per request.
+
+Loggers are the standard library's, with facts as ``extra``; so a library that logs needs nothing
+of ours. Lines are JSON when nobody watches, else readable. What people wrote (prompts, inputs,
+outputs) and what opens doors (tokens, tickets) never reaches a line: suspicious keys are blanked,
+and whatever looks like a token is replaced wherever it stands, also inside a traceback.
+
+A line costs time the streams wait for, hence plain functions instead of a chain of processors.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import re
+import secrets
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from orchestrator.clock import Timestamps
+from orchestrator.events import to_json
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+logger = logging.getLogger(__name__)
+
+_QUIET = ("alembic", "asyncio", "httpcore", "httpx", "uvicorn.access")  # below a warning
+
+_STANDARD = frozenset(
+    {*logging.makeLogRecord({}).__dict__, "asctime", "message", "taskName", "color_message"}
+)
+_SUSPICIOUS = re.compile(
+    r"(^|[_-])(authorization|cookie|token|ticket|secret|password|api_?key"
+    r"|prompt|description|inputs?|outputs?|content|body)$",
+    re.IGNORECASE,
+)
+_TOKEN = re.compile(
+    r"eyJ[\w-]{6,}(?:\.[\w-]*){1,4}"  # what a JWT or JWE looks like
+    r"|(?<=[Bb]earer )[^\s\"',]+|(?<=ticket=)[^\s\"'&,]+",
+    re.ASCII,
+)
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+
+_timestamps = Timestamps()
+
+
+def configure_logging(*, json: bool | None = None) -> None:
+    """Send every logger's lines to stderr, in the one form of this server.
+
+    Args:
+        json: JSON lines or readable ones; None for JSON unless stderr is a terminal.
+    """
+    if json is None:
+        json = not sys.stderr.isatty()
+    handler = _Handler(sys.stderr)
+    handler.setFormatter(_Formatter(to_json if json else _readable(sys.stderr.isatty())))
+    root = logging.getLogger()
+    for old in [h for h in root.handlers if isinstance(h, _Handler)]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+class _Handler(logging.StreamHandler[Any]):
+    """Ours, so that a second call finds what the first one added."""
+
+
+class _Formatter(logging.Formatter):
+    def __init__(self, render: Callable[[dict[str, Any]], str]) -> None:
+        super().__init__()
+        self._render = render
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One record as one line, and a traceback below it when it is for people."""
+        facts: dict[str, Any] = {
+            "timestamp": _timestamps(int(record.created * 1000)),
+            "level": record.levelname.lower(),
+            "message": hide(record.getMessage()),
+            "logger": record.name,
+        }
+        for key, value in record.__dict__.items():
+            if key not in _STANDARD:
+                number = value is None or isinstance(value, int | float)
+                facts[key] = value if number else _shown(key, value)
+        if record.exc_info:
+            facts["exception"] = hide(self.formatException(record.exc_info))
+        return self._render(facts)
+
+
+def _readable(colors: bool) -> Callable[[dict[str, Any]], str]:
+    renderer = structlog.dev.ConsoleRenderer(
+        colors=colors, event_key="message", exception_formatter=structlog.dev.plain_traceback
+    )
+
+    def render(facts: dict[str, Any]) -> str:
+        for key, value in facts.items():
+            if key != "exception" and isinstance(value, str) and not value.isprintable():
+                facts[key] = value.translate(_CONTROL)  # nobody forges a line or moves the cursor
+        return str(renderer(None, "", facts))
+
+    return render
+
+
+def hide(text: str) -> str:
+    """The text with everything that looks like a token replaced by ``[token]``."""
+    if "eyJ" in text or "earer " in text or "icket=" in text:  # the pattern costs more
+        return _TOKEN.sub("[token]", text)
+    return text
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_suspicious(key: str) -> bool:
+    return _SUSPICIOUS.search(key) is not None
+
+
+def _shown(key: str, value: Any, depth: int = 0) -> Any:
+    if _is_suspicious(key):
+        return "[hidden]"
+    if isinstance(value, dict) and depth < 5:
+        return {str(k): _shown(str(k), v, depth + 1) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset) and depth < 5:
+        return [_shown("", item, depth + 1) for item in value]
+    if value is None or isinstance(value, int | float):
+        return value
+    return hide(value if isinstance(value, str) else str(value))
+
+
+class RequestLog:
+    """Pure ASGI middleware: a request id for everybody below, and one line at the end.
+
+    The id is the client's ``X-Request-Id`` if it is 1 to 64 of ``A-Z a-z 0-9 . _ -``, else a new
+    one; it stands in ``scope["state"]["request_id"]`` and in the response.
+
+    Args:
+        app: The application below.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        id_header = (b"x-request-id", request_id.encode())
+        started = time.perf_counter()
+        status: int | None = None
+        sent = 0
+
+        async def send_counted(message: Message) -> None:
+            nonlocal status, sent
+            if message["type"] == "http.response.body":
+                sent += len(message.get("body", b""))
+            elif message["type"] == "http.response.start":
+                status = message["status"]
+                message = {**message, "headers": [*message.get("headers", ()), id_header]}
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_counted)
+        except Exception:
+            status = status or 500
+            raise
+        finally:
+            _log_request(scope, request_id, status, sent, time.perf_counter() - started)
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return str(value, "ascii")
+    return secrets.token_hex(8)
+
+
+def _log_request(
+    scope: Scope, request_id: str, status: int | None, sent: int, seconds: float
+) -> None:
+    level = logging.ERROR if status is not None and status >= 500 else logging.INFO
+    if not logger.isEnabledFor(level):
+        return
+    client = scope.get("client")
+    facts = {
+        "request_id": request_id,
+        "method": scope["method"],
+        "path": scope["path"],
+        "status": status,  # None: the client left before there was an answer
+        "duration_ms": round(seconds * 1000, 1),
+        "bytes": sent,
+        "client": client[0] if client else None,
+    }
+    logger.log(level, "request", extra=facts)

@@ -1,0 +1,40 @@
+"""The whole HTTP surface: one table of paths, methods, handlers and scopes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from starlette.routing import Route
+
+from api.auth import EXECUTE, READ
+from api.components import Components
+from api.endpoint import Endpoint, Rule
+from api.routes import artifacts, execute, health, page, tasks
+
+_STREAM = {"POST": Rule(execute.stream, EXECUTE, streams=True)}
+_EXECUTE = {"POST": Rule(execute.execute, EXECUTE)}
+
+ROUTES: dict[str, dict[str, Rule]] = {
+    "/api/agents/execute/stream": _STREAM,
+    "/api/agents/execute": _EXECUTE,
+    "/execute/stream": _STREAM,
+    "/execute": _EXECUTE,
+    "/api/agents": {"GET": Rule(execute.agents, READ)},
+    "/api/tasks": {"GET": Rule(tasks.index, READ), "POST": Rule(execute.submit, EXECUTE)},
+    "/api/tasks/active": {"GET": Rule(tasks.active, READ)},
+    "/api/tasks/{task_id}": {"GET": Rule(tasks.show, READ), "DELETE": Rule(tasks.delete, EXECUTE)},
+    "/api/tasks/{task_id}/stream": {"GET": Rule(tasks.stream, READ, streams=True)},
+    "/api/tasks/{task_id}/events": {"GET": Rule(tasks.events, READ)},
+    "/api/tasks/{task_id}/artifacts": {"GET": Rule(artifacts.index, READ)},
+    "/api/tasks/{task_id}/artifacts/{role}/{name}": {"GET": Rule(artifacts.download, READ)},
+    "/api/tasks/{task_id}/cancel": {"POST": Rule(tasks.cancel, EXECUTE)},
+    "/healthz": {"GET": Rule(health.alive, None)},
+    "/readyz": {"GET": Rule(health.ready, None)},
+    **{path: {"GET": Rule(page.missing, None)} for path in page.PATHS},
+}
+"""Path → method → rule. A test holds README and the matrix of owners against it."""
+
+
+def make_routes(components: Callable[[], Components]) -> list[Route]:
+    """The routes, most used first."""
+    return [Route(path, Endpoint(components, rules)) for path, rules in ROUTES.items()]

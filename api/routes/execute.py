@@ -1,0 +1,156 @@
+"""Submitting: the answer of the POST is the stream, the snapshot, or where to look."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from api.bodies import parse_task_request, read_json
+from api.endpoint import Call
+from api.errors import ApiError, Header, InvalidLastEventId
+from api.headers import header_values, parse_cursor, parse_idempotency_key, parse_prefer
+from orchestrator.runtime.channels import Reader
+from orchestrator.runtime.service import Submission
+from orchestrator.tasks import body_hash
+
+
+class CursorWithoutKey(InvalidLastEventId):
+    """Raised when a POST has a cursor and nothing that tells whose."""
+
+    def __init__(self) -> None:
+        ApiError.__init__(
+            self,
+            "Last-Event-ID on a POST needs the Idempotency-Key the task was started with; "
+            "without one read GET /api/tasks/{taskId}/stream.",
+        )
+
+
+async def stream(call: Call) -> None:
+    """`POST /api/agents/execute/stream`: start a task, or attach to the one its key names."""
+    streams, owner = call.components.streams, call.principal.subject
+    submission, after = await _submit(call, attach=True, admit=lambda: streams.admit(owner))
+    reader = submission.reader
+    if reader is None:
+        raise RuntimeError("a submission that attaches has a reader")
+    headers = _headers(call, submission)
+    if after is not None and reader.ended:
+        reader.close()
+        await call.answer_nothing(headers=headers)
+        return
+    await streams.serve(
+        call.scope, call.receive, call.send,
+        task_id=submission.task_id, reader=reader, principal=call.principal, headers=headers,
+    )  # fmt: skip
+
+
+async def execute(call: Call) -> None:
+    """`POST /api/agents/execute`: start a task and answer when it ended, or as preferred."""
+    prefer = parse_prefer(header_values(call.headers, b"prefer"))
+    submission, _ = await _submit(call, attach=True)
+    reader = submission.reader
+    if reader is None:
+        raise RuntimeError("a submission that attaches has a reader")
+    headers = _headers(call, submission)
+    try:
+        if prefer.respond_async:
+            headers.append((b"preference-applied", b"respond-async"))
+            ended = False
+        else:
+            ended = await _ended(call, reader, prefer.wait_seconds)
+    finally:
+        reader.close()
+    if ended:
+        snapshot = await call.components.service.snapshot(submission.task_id, owner=call.owner)
+        await call.answer(snapshot, headers=headers)
+    else:
+        await _accepted(call, submission, headers)
+
+
+async def submit(call: Call) -> None:
+    """`POST /api/tasks`: start a task and answer at once."""
+    submission, _ = await _submit(call, attach=False)
+    await _accepted(call, submission, _headers(call, submission))
+
+
+async def agents(call: Call) -> None:
+    """`GET /api/agents`: who can be selected."""
+    entries: list[dict[str, Any]] = []
+    for registration in call.components.service.registry:
+        entry: dict[str, Any] = {
+            "agentRole": registration.agent.role,
+            "agentName": registration.agent.name,
+            "agentDescription": registration.agent.description,
+            "kind": registration.kind,
+            "available": registration.unavailable is None,
+        }
+        if registration.unavailable is not None:
+            entry["unavailableReason"] = registration.unavailable
+        entries.append(entry)
+    modes = ["sequential", "parallel", "graph"]
+    await call.answer({"agents": entries, "executionModes": modes, "providers": []})
+
+
+async def _submit(call: Call, *, attach: bool, **options: Any) -> tuple[Submission, int | None]:
+    """Parse, store, and find a repeat; also the cursor that came with it."""
+    key = parse_idempotency_key(header_values(call.headers, b"idempotency-key"))
+    after = parse_cursor(header_values(call.headers, b"last-event-id"))
+    body = await read_json(
+        call.scope, call.receive, max_bytes=call.components.settings.max_body_bytes
+    )
+    request = parse_task_request(body)
+    if after is not None and key is None:
+        raise CursorWithoutKey
+    submission = await call.components.service.submit(
+        request,
+        owner=call.principal.subject,
+        idempotency_key=key,
+        body_hash=None if key is None else body_hash(body),
+        attach=attach,
+        after=after,
+        **options,
+    )
+    return submission, after
+
+
+def _headers(call: Call, submission: Submission) -> list[Header]:
+    headers = [
+        (b"x-task-id", submission.task_id.encode()),
+        (b"location", call.url(f"/api/tasks/{submission.task_id}").encode()),
+    ]
+    if submission.replayed:
+        headers.append((b"idempotency-replayed", b"true"))
+    return headers
+
+
+async def _accepted(call: Call, submission: Submission, headers: list[Header]) -> None:
+    body = {
+        "taskId": submission.task_id,
+        "streamUrl": call.url(f"/api/tasks/{submission.task_id}/stream"),
+        "status": submission.status,
+    }
+    await call.answer(body, status=202, headers=headers)
+
+
+async def _ended(call: Call, reader: Reader, seconds: int | None) -> bool:
+    """Wait for the task's end; False when the time is over or the client went."""
+    watching = asyncio.ensure_future(_disconnected(call))
+    reading = asyncio.ensure_future(_read(reader))
+    try:
+        await asyncio.wait(
+            {watching, reading}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+        )
+        return reading.done() and reading.exception() is None
+    finally:
+        for task in (watching, reading):
+            task.cancel()
+        await asyncio.wait({watching, reading})
+
+
+async def _read(reader: Reader) -> None:
+    while await reader.next() is not None:
+        pass
+
+
+async def _disconnected(call: Call) -> None:
+    while (await call.receive())["type"] != "http.disconnect":
+        pass

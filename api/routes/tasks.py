@@ -1,0 +1,173 @@
+"""Reading, following and controlling tasks."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from urllib.parse import parse_qsl, urlencode
+
+from api.endpoint import Call
+from api.errors import InvalidParameter
+from api.headers import parse_cursor, query_values, read_cursor
+from orchestrator.store.listing import TaskFilter
+from orchestrator.tasks import TaskStatus
+
+PAGE = 50
+MAX_PAGE = 200  # a page is built in memory
+MAX_EVENTS = 1000
+
+_PARAMETERS = frozenset(
+    {"status", "agent", "q", "from", "to", "stuck", "scope", "limit", "cursor", "archived"}
+)
+
+
+async def index(call: Call) -> None:
+    """`GET /api/tasks`: newest first, without texts."""
+    limit = call.number("limit", default=PAGE, least=1, most=MAX_PAGE)
+    cursor = call.parameter("cursor")
+    before = None if cursor is None else call.number("cursor", default=0, least=1, most=10**18)
+    entries, more = await call.components.service.list(
+        _filter(call), stuck=_flag(call, "stuck"), before=before, limit=limit
+    )
+    body: dict[str, object] = {"tasks": entries}
+    headers = []
+    if more is not None:
+        body["nextCursor"] = str(more)
+        headers.append((b"link", f'<{_next_page(call, more)}>; rel="next"'.encode()))
+    await call.answer(body, headers=headers)
+
+
+async def active(call: Call) -> None:
+    """`GET /api/tasks/active`: the caller's unfinished tasks."""
+    wanted = TaskFilter(owner=call.principal.subject, unfinished=True, archived=True)
+    entries, _ = await call.components.service.list(wanted, before=None, limit=MAX_PAGE)
+    await call.answer({"tasks": entries})
+
+
+async def show(call: Call) -> None:
+    """`GET /api/tasks/{id}`: the snapshot."""
+    service = call.components.service
+    await call.answer(await service.snapshot(call.path("task_id"), owner=call.owner))
+
+
+async def stream(call: Call) -> None:
+    """`GET /api/tasks/{id}/stream`: everything after the cursor, then live."""
+    after = read_cursor(call.headers, call.scope["query_string"]) or 0
+    task_id, streams = call.path("task_id"), call.components.streams
+    streams.admit(call.principal.subject)
+    reader = await call.components.service.attach(task_id, owner=call.owner, after=after)
+    if reader.ended:
+        reader.close()
+        await call.answer_nothing()
+        return
+    await streams.serve(
+        call.scope, call.receive, call.send,
+        task_id=task_id, reader=reader, principal=call.principal,
+        headers=[(b"x-task-id", task_id.encode())],
+    )  # fmt: skip
+
+
+async def events(call: Call) -> None:
+    """`GET /api/tasks/{id}/events`: the log as a page of JSON."""
+    after = parse_cursor(query_values(call.scope["query_string"], "after")) or 0
+    limit = call.number("limit", default=MAX_EVENTS // 2, least=1, most=MAX_EVENTS)
+    found, task = await call.components.service.events(
+        call.path("task_id"), owner=call.owner, after=after, limit=limit
+    )
+    # The stored text itself, so that a page of the log and the stream are the same bytes.
+    page = ",".join(event.data for event in found)
+    body = f'{{"taskId":"{task.task_id}","events":[{page}],"lastEventId":{task.last_seq}}}'
+    headers = []
+    if found and found[-1].seq < task.last_seq:
+        path = call.url(f"/api/tasks/{task.task_id}/events")
+        link = f"{path}?after={found[-1].seq}&limit={limit}"
+        headers.append((b"link", f'<{link}>; rel="next"'.encode()))
+    await call.answer(body.encode(), headers=headers)
+
+
+async def cancel(call: Call) -> None:
+    """`POST /api/tasks/{id}/cancel`."""
+    task_id = call.path("task_id")
+    status = await call.components.service.cancel(
+        task_id,
+        owner=call.owner,
+        requested_by=call.principal.subject,
+        last_event_id=_last_event_id(call),
+    )
+    await call.answer({"taskId": task_id, "status": status}, status=202)
+
+
+async def delete(call: Call) -> None:
+    """`DELETE /api/tasks/{id}`."""
+    await call.components.service.delete(
+        call.path("task_id"), owner=call.owner, last_event_id=_last_event_id(call)
+    )
+    await call.answer_nothing()
+
+
+def _last_event_id(call: Call) -> int | None:
+    return parse_cursor(query_values(call.scope["query_string"], "lastEventId"))
+
+
+def _filter(call: Call) -> TaskFilter:
+    pairs = parse_qsl(call.scope["query_string"].decode("ascii", "replace"))
+    metadata = {k.removeprefix("metadata."): v for k, v in pairs if k.startswith("metadata.")}
+    for name, _ in pairs:
+        if name not in _PARAMETERS and not name.startswith("metadata."):
+            raise InvalidParameter(name[:40], "is none of this route's")
+    return TaskFilter(
+        owner=_owner(call),
+        statuses=_statuses(call.parameter("status")),
+        agent=call.parameter("agent"),
+        text=call.parameter("q"),
+        created_from_ms=_time(call, "from"),
+        created_to_ms=_time(call, "to"),
+        archived=bool(_flag(call, "archived")),
+        metadata=metadata,
+    )
+
+
+def _owner(call: Call) -> str | None:
+    scope = call.parameter("scope") or "mine"
+    if scope == "mine":
+        return call.principal.subject
+    if scope == "all":
+        call.principal.require("admin")
+        return None
+    raise InvalidParameter("scope", "is mine or all")
+
+
+def _statuses(text: str | None) -> frozenset[TaskStatus]:
+    try:
+        return frozenset(TaskStatus(name) for name in text.split(",")) if text else frozenset()
+    except ValueError:
+        names = ", ".join(status.value for status in TaskStatus)
+        raise InvalidParameter("status", f"is one or more of {names}, separated by commas") from None
+
+
+def _flag(call: Call, name: str) -> bool | None:
+    match call.parameter(name):
+        case None:
+            return None
+        case "true" | "1":
+            return True
+        case "false" | "0":
+            return False
+    raise InvalidParameter(name, "is true or false")
+
+
+def _time(call: Call, name: str) -> int | None:
+    text = call.parameter(name)
+    if text is None:
+        return None
+    try:
+        # A "+" that was not escaped arrives as a blank.
+        time = datetime.fromisoformat(text.replace(" ", "+"))
+    except ValueError:
+        raise InvalidParameter(name, "is a time in ISO 8601, e.g. 2026-01-31T12:00:00Z") from None
+    return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def _next_page(call: Call, cursor: int) -> str:
+    pairs = parse_qsl(call.scope["query_string"].decode("ascii", "replace"))
+    kept = [(name, value) for name, value in pairs if name != "cursor"]
+    return f"{call.url('/api/tasks')}?{urlencode([*kept, ('cursor', cursor)])}"

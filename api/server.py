@@ -1,0 +1,153 @@
+"""The server process: uvicorn with our protocol, our signals and our drain.
+
+SIGTERM or SIGINT: no new tasks, readiness off; streams and running tasks go on until they end or
+`DRAIN_SECONDS` are over; then tasks are handed back to the queue, streams end with a `retry` line,
+and only then uvicorn stops listening. A second signal leaves at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+
+from api.components import Components
+from api.connections import TimedHttpToolsProtocol
+from api.settings import Settings
+from api.streaming import ABORT
+from orchestrator.errors import StorageError
+
+logger = logging.getLogger(__name__)
+
+BACKLOG = 2048
+CLOSE_SECONDS = 5  # for answers under way once streams have ended
+
+
+class StreamProtocol(TimedHttpToolsProtocol):
+    """Lets a stream end its connection when the client takes nothing any more."""
+
+    def on_headers_complete(self) -> None:
+        """Hand the application a way to abort."""
+        self.scope.setdefault("extensions", {})[ABORT] = self.transport.abort  # type: ignore[typeddict-item]
+        super().on_headers_complete()
+
+
+class Server(uvicorn.Server):
+    """Serves one application on one socket until it is told to stop.
+
+    Args:
+        app: Made by `create_app`.
+        settings: Its settings.
+    """
+
+    def __init__(self, app: Starlette, settings: Settings) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                loop="auto",
+                http=StreamProtocol,
+                ws="none",
+                lifespan="on",
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                backlog=BACKLOG,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=CLOSE_SECONDS,
+            )
+        )
+        self._app = app
+        self._settings = settings
+        self._draining: asyncio.Task[None] | None = None
+        self.failed = False
+        """Whether it stopped because nothing could be stored any more."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Drain on the first signal, leave on the second; uvicorn's own way would end as killed."""
+        loop = asyncio.get_running_loop()
+        signals = (signal.SIGTERM, signal.SIGINT)
+        for number in signals:
+            loop.add_signal_handler(number, self.stop)
+        try:
+            yield
+        finally:
+            for number in signals:
+                loop.remove_signal_handler(number)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and tell a second process where this one is."""
+        await super().startup(sockets=sockets)
+        if not self.should_exit:
+            self._parts.service.database.announce(self._settings.url)
+
+    def stop(self) -> None:
+        """Drain; the second call leaves at once."""
+        if self._draining is not None:
+            logger.warning("second signal: leaving at once")
+            os._exit(1)
+        self._draining = asyncio.get_running_loop().create_task(self._drain())
+
+    def fail(self, error: StorageError) -> None:
+        """Nothing can be stored any more: leave with status 1; the next start recovers."""
+        logger.critical("the database failed, the server stops: %s", error)
+        self.failed = True
+        self.should_exit = True
+        self.force_exit = True
+
+    async def _drain(self) -> None:
+        seconds = self._settings.drain_seconds
+        logger.info("stopping: running tasks get %g s", seconds)
+        await self._parts.service.drain(seconds)
+        self._parts.streams.close()
+        self.should_exit = True
+
+    @property
+    def _parts(self) -> Components:
+        components: Components = self._app.state.components
+        return components
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket.
+
+    Raises:
+        OSError: The address cannot be used, e.g. because somebody else listens there.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def run_server(server: Server, listener: socket.socket) -> int:
+    """Serve until stopped.
+
+    Returns:
+        The exit status: 0 after a clean stop, 1 when the server could not start or go on.
+    """
+    main: Any = server.serve(sockets=[listener])
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(main)
+    return 1 if server.failed or not server.started else 0
+
+
+def _loop_factory() -> Any:
+    try:
+        import uvloop
+    except ImportError:  # not on Windows
+        return None
+    return uvloop.new_event_loop

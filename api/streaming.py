@@ -1,0 +1,213 @@
+"""Streams: a reader's frames on their way into one HTTP answer.
+
+Pure ASGI: a `StreamingResponse` costs more than everything else on this path. One loop per stream
+takes frames from its reader and sends them. A small task beside it waits for the disconnect, since
+sending to a client that is gone raises nothing. Whatever depends on time (silence, a client that
+does not read, a token that ends) is one tick for all streams of the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable
+
+from starlette.types import Receive, Scope, Send
+
+from api import sse
+from api.auth import Principal
+from api.errors import Header
+from orchestrator.errors import LimitExceeded, TaskNotFound
+from orchestrator.runtime.channels import Reader
+
+logger = logging.getLogger(__name__)
+
+UNDRAINED_SECONDS = 60.0
+"""A client that takes nothing for so long holds up to 256 KiB of ours; its cursor resumes it."""
+
+ABORT = "poststream.abort"
+"""ASGI extension of our server: ends the connection at once, whatever waits to be sent."""
+
+
+class Stream:
+    """One answer. Made by `Streams.serve`."""
+
+    __slots__ = ("_abort", "gone", "last_sent", "principal", "reader", "sending", "task_id")
+
+    def __init__(
+        self, task_id: str, reader: Reader, principal: Principal, abort: Callable[[], None] | None
+    ) -> None:
+        self.task_id = task_id
+        self.reader = reader
+        self.principal = principal
+        self.last_sent = 0.0
+        self.sending = False
+        self.gone = ""
+        """Why it ends early; empty while it goes on."""
+        self._abort = abort
+
+    def leave(self, why: str) -> None:
+        """End it: the client went, its token ended, it does not read, or the server goes down."""
+        self.gone = self.gone or why
+        self.reader.nudge()
+
+    def abort(self) -> None:
+        """End the connection: only that frees what waits to be sent."""
+        self.leave("undrained")
+        if self._abort is not None:
+            self._abort()
+
+
+class Streams:
+    """All open streams of the process.
+
+    Args:
+        keepalive_seconds: Silence after which a comment is sent.
+        max_per_owner: How many one owner may have open.
+        wall_seconds: Wall time, for the end of tokens.
+    """
+
+    def __init__(
+        self,
+        *,
+        keepalive_seconds: float,
+        max_per_owner: int,
+        wall_seconds: Callable[[], float],
+    ) -> None:
+        self._keepalive_seconds = keepalive_seconds
+        self._max_per_owner = max_per_owner
+        self._wall_seconds = wall_seconds
+        self._streams: set[Stream] = set()
+        self._owners: Counter[str] = Counter()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def admit(self, owner: str) -> None:
+        """Refuse one stream too many.
+
+        Raises:
+            LimitExceeded: The owner has as many open as one may have.
+        """
+        if self._owners[owner] >= self._max_per_owner:
+            raise LimitExceeded("open streams", self._max_per_owner)
+
+    async def serve(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        task_id: str,
+        reader: Reader,
+        principal: Principal,
+        headers: list[Header],
+    ) -> None:
+        """Answer a request with everything behind the reader's cursor, until the task's end.
+
+        Args:
+            scope: The request, whose body was read.
+            receive: For the disconnect.
+            send: For the answer.
+            task_id: The task.
+            reader: Closed at the end.
+            principal: Who reads; the stream ends with the token.
+            headers: Header fields beside those of every stream.
+        """
+        abort = (scope.get("extensions") or {}).get(ABORT)
+        stream = Stream(task_id, reader, principal, abort)
+        self._enter(stream)
+        watching = asyncio.create_task(_watch(receive, stream))
+        context = {"task_id": task_id, "after": reader.cursor}
+        logger.info("reader came", extra=context)
+        try:
+            await send(
+                {"type": "http.response.start", "status": 200, "headers": [*sse.HEADERS, *headers]}
+            )
+            await self._send_all(stream, send)
+        except TaskNotFound:  # deleted meanwhile: it ends without an end frame
+            stream.gone = "deleted"
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            watching.cancel()
+            reader.close()
+            self._leave(stream)
+            logger.info(
+                "reader went",
+                extra={"task_id": task_id, "cursor": reader.cursor, "why": stream.gone or "end"},
+            )
+
+    def close(self) -> None:
+        """End all streams: the server goes down."""
+        for stream in self._streams:
+            stream.leave("drain")
+
+    async def _send_all(self, stream: Stream, send: Send) -> None:
+        reader = stream.reader
+        loop = asyncio.get_running_loop()
+        begin = sse.BEGIN
+        if not reader.ready:
+            await self._send(stream, send, begin, loop)
+            begin = b""
+        while not stream.gone:
+            frames = await reader.next()
+            if stream.gone:
+                break
+            if frames is None:  # only when there was nothing to send at all
+                await send({"type": "http.response.body", "body": begin})
+                return
+            if reader.ended and frames:
+                body = begin + frames + sse.end_frame(frames)
+                await send({"type": "http.response.body", "body": body})
+                return
+            await self._send(stream, send, begin + frames if frames else sse.KEEPALIVE, loop)
+            if frames:
+                begin = b""
+        last = sse.DRAIN if stream.gone == "drain" else b""
+        await send({"type": "http.response.body", "body": last})
+
+    async def _send(
+        self, stream: Stream, send: Send, body: bytes, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        stream.last_sent = loop.time()
+        stream.sending = True
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+        stream.sending = False
+
+    def _enter(self, stream: Stream) -> None:
+        stream.last_sent = asyncio.get_running_loop().time()
+        self._streams.add(stream)
+        self._owners[stream.principal.subject] += 1
+        if self._timer is None:
+            self._tick()
+
+    def _leave(self, stream: Stream) -> None:
+        self._streams.discard(stream)
+        self._owners[stream.principal.subject] -= 1
+        if not self._owners[stream.principal.subject]:
+            del self._owners[stream.principal.subject]
+
+    def _tick(self) -> None:
+        """Look at every stream once; again soon, as long as there are any."""
+        loop = asyncio.get_running_loop()
+        self._timer = None
+        if self._streams:
+            self._timer = loop.call_later(min(1.0, self._keepalive_seconds / 2), self._tick)
+        now, wall = loop.time(), self._wall_seconds()
+        for stream in list(self._streams):
+            silent = now - stream.last_sent
+            if wall >= stream.principal.expires_at:
+                stream.leave("token expired")
+            elif stream.sending:
+                if silent >= UNDRAINED_SECONDS:
+                    stream.abort()
+            elif silent >= self._keepalive_seconds:
+                stream.reader.nudge()
+
+
+async def _watch(receive: Receive, stream: Stream) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    stream.leave("disconnected")
