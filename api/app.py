@@ -18,7 +18,7 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.auth import AuthConfig, Authenticator, load_or_create_secret
 from api.components import Components
@@ -35,6 +35,21 @@ from orchestrator.agents import AgentRegistry
 from orchestrator.clock import Clock
 from orchestrator.errors import StorageError
 from orchestrator.runtime.service import TaskService, open_service
+
+
+class Application(Starlette):
+    """A Starlette application without Starlette's own error middleware.
+
+    Endpoints answer their errors themselves, and two wrappers around every `send` are the price
+    of a whole event.
+    """
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """The user's middleware around the router."""
+        app: ASGIApp = self.router
+        for middleware in reversed(self.user_middleware):
+            app = middleware.cls(app, *middleware.args, **middleware.kwargs)
+        return app
 
 
 def create_app(
@@ -95,7 +110,7 @@ def create_app(
                 streams.close()
                 running_parts.pop()
 
-    app = Starlette(
+    app = Application(
         routes=make_routes(components),
         middleware=[
             Middleware(FramingGuard),

@@ -79,9 +79,9 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The headers are complete; from here on the application decides how long to wait."""
+        super().on_headers_complete()  # raises for a target that is none: still the head
         self._part = _BODY
         self._stop_timer()
-        super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """The body is complete."""

@@ -53,7 +53,7 @@ def find_fault(scope: Scope) -> ApiError | None:
     size = 0
     watched: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
-        size += len(name) + len(value)
+        size += len(name) + len(value) + 4  # as sent: with colon, blank and line end
         if name in _WATCHED:
             if name in watched:
                 return BadFraming(f"{name.decode().title()} is given twice.", unread=True)

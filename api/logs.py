@@ -11,6 +11,7 @@ A line costs time the streams wait for, hence plain functions instead of a chain
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 import re
 import secrets
@@ -145,13 +146,16 @@ class RequestLog:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
+        # Unique by counting; asking the operating system each time costs more than the rest.
+        self._prefix = secrets.token_hex(5)
+        self._numbers = itertools.count(1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request_id = _request_id(scope)
+        request_id = _given_id(scope) or f"{self._prefix}{next(self._numbers):06x}"
         scope.setdefault("state", {})["request_id"] = request_id
         id_header = (b"x-request-id", request_id.encode())
         started = time.perf_counter()
@@ -176,11 +180,11 @@ class RequestLog:
             _log_request(scope, request_id, status, sent, time.perf_counter() - started)
 
 
-def _request_id(scope: Scope) -> str:
+def _given_id(scope: Scope) -> str | None:
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             return str(value, "ascii")
-    return secrets.token_hex(8)
+    return None
 
 
 def _log_request(

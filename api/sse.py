@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import orjson
 
+from orchestrator.events import to_json
+
 KEEPALIVE = b": keep-alive\n"
 
 BEGIN = KEEPALIVE + b"retry: 3000\n"
@@ -40,5 +42,5 @@ def end_frame(frames: bytes) -> bytes:
     if event["type"] == "task_complete":
         return b'event: complete\ndata: {"taskId":"%s"}\n\n' % event["taskId"].encode()
     body = {"taskId": event["taskId"], "error": event["error"]}
-    return b"event: error\ndata: %s\n\n" % orjson.dumps(body)
+    return b"event: error\ndata: %s\n\n" % to_json(body).encode()
 

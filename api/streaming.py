@@ -1,9 +1,10 @@
 """Streams: a reader's frames on their way into one HTTP answer.
 
 Pure ASGI: a `StreamingResponse` costs more than everything else on this path. One loop per stream
-takes frames from its reader and sends them. A small task beside it waits for the disconnect, since
-sending to a client that is gone raises nothing. Whatever depends on time (silence, a client that
-does not read, a token that ends) is one tick for all streams of the process.
+takes frames from its reader and sends them. Whatever depends on time (silence, a client that does
+not read, a token that ends) is one tick for all streams of the process. A stream that lives to see
+a tick gets a small task beside it that waits for the disconnect, since sending to a client that is
+gone raises nothing; shorter ones are over before it would matter.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from orchestrator.runtime.channels import Reader
 
 logger = logging.getLogger(__name__)
 
+TICK_SECONDS = 1.0  # how late a disconnect, the end of a token or a silence may be noticed
 UNDRAINED_SECONDS = 60.0
 """A client that takes nothing for so long holds up to 256 KiB of ours; its cursor resumes it."""
 
@@ -33,12 +35,19 @@ ABORT = "poststream.abort"
 class Stream:
     """One answer. Made by `Streams.serve`."""
 
-    __slots__ = ("_abort", "gone", "last_sent", "principal", "reader", "sending", "task_id")
+    __slots__ = (
+        "_abort", "_receive", "_watching", "gone", "last_sent", "principal", "reader", "sending"
+    )  # fmt: skip
 
     def __init__(
-        self, task_id: str, reader: Reader, principal: Principal, abort: Callable[[], None] | None
+        self,
+        reader: Reader,
+        principal: Principal,
+        receive: Receive,
+        abort: Callable[[], None] | None,
     ) -> None:
-        self.task_id = task_id
+        self._receive = receive
+        self._watching: asyncio.Task[None] | None = None
         self.reader = reader
         self.principal = principal
         self.last_sent = 0.0
@@ -52,11 +61,67 @@ class Stream:
         self.gone = self.gone or why
         self.reader.nudge()
 
+    def watch(self) -> None:
+        """Begin to wait for the disconnect, if nobody does."""
+        if self._watching is None:
+            self._watching = asyncio.create_task(self._watch())
+
+    def close(self) -> None:
+        """Leave the log and wait for nothing more."""
+        if self._watching is not None:
+            self._watching.cancel()
+        self.reader.close()
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.leave("disconnected")
+
     def abort(self) -> None:
         """End the connection: only that frees what waits to be sent."""
         self.leave("undrained")
         if self._abort is not None:
             self._abort()
+
+
+class Place:
+    """A place among the open streams of one owner; given back when its block is left.
+
+    Taken before the first await of a request: those that come at once must not pass together.
+    """
+
+    __slots__ = ("_max", "_owner", "_owners", "_taken")
+
+    def __init__(self, owners: Counter[str], owner: str, max_per_owner: int) -> None:
+        self._owners = owners
+        self._owner = owner
+        self._max = max_per_owner
+        self._taken = False
+
+    def __enter__(self) -> Place:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._taken:
+            self._owners[self._owner] -= 1
+            if not self._owners[self._owner]:
+                del self._owners[self._owner]
+
+    def take(self) -> None:
+        """Take it.
+
+        Raises:
+            LimitExceeded: The owner has as many as one may have.
+        """
+        if self._owners[self._owner] >= self._max:
+            raise LimitExceeded("open streams", self._max)
+        self.keep()
+
+    def keep(self) -> None:
+        """Take it whatever the limit is, unless it is taken: a repeated POST is a read."""
+        if not self._taken:
+            self._taken = True
+            self._owners[self._owner] += 1
 
 
 class Streams:
@@ -85,14 +150,9 @@ class Streams:
     def __len__(self) -> int:
         return len(self._streams)
 
-    def admit(self, owner: str) -> None:
-        """Refuse one stream too many.
-
-        Raises:
-            LimitExceeded: The owner has as many open as one may have.
-        """
-        if self._owners[owner] >= self._max_per_owner:
-            raise LimitExceeded("open streams", self._max_per_owner)
+    def place(self, owner: str) -> Place:
+        """A place for one more stream of an owner, not taken yet."""
+        return Place(self._owners, owner, self._max_per_owner)
 
     async def serve(
         self,
@@ -117,9 +177,8 @@ class Streams:
             headers: Header fields beside those of every stream.
         """
         abort = (scope.get("extensions") or {}).get(ABORT)
-        stream = Stream(task_id, reader, principal, abort)
+        stream = Stream(reader, principal, receive, abort)
         self._enter(stream)
-        watching = asyncio.create_task(_watch(receive, stream))
         context = {"task_id": task_id, "after": reader.cursor}
         logger.info("reader came", extra=context)
         try:
@@ -131,9 +190,8 @@ class Streams:
             stream.gone = "deleted"
             await send({"type": "http.response.body", "body": b""})
         finally:
-            watching.cancel()
-            reader.close()
-            self._leave(stream)
+            stream.close()
+            self._streams.discard(stream)
             logger.info(
                 "reader went",
                 extra={"task_id": task_id, "cursor": reader.cursor, "why": stream.gone or "end"},
@@ -179,25 +237,22 @@ class Streams:
     def _enter(self, stream: Stream) -> None:
         stream.last_sent = asyncio.get_running_loop().time()
         self._streams.add(stream)
-        self._owners[stream.principal.subject] += 1
         if self._timer is None:
-            self._tick()
+            self._arm()
 
-    def _leave(self, stream: Stream) -> None:
-        self._streams.discard(stream)
-        self._owners[stream.principal.subject] -= 1
-        if not self._owners[stream.principal.subject]:
-            del self._owners[stream.principal.subject]
+    def _arm(self) -> None:
+        seconds = min(TICK_SECONDS, self._keepalive_seconds / 2)
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._tick)
 
     def _tick(self) -> None:
         """Look at every stream once; again soon, as long as there are any."""
-        loop = asyncio.get_running_loop()
         self._timer = None
         if self._streams:
-            self._timer = loop.call_later(min(1.0, self._keepalive_seconds / 2), self._tick)
-        now, wall = loop.time(), self._wall_seconds()
+            self._arm()
+        now, wall = asyncio.get_running_loop().time(), self._wall_seconds()
         for stream in list(self._streams):
             silent = now - stream.last_sent
+            stream.watch()
             if wall >= stream.principal.expires_at:
                 stream.leave("token expired")
             elif stream.sending:
@@ -206,8 +261,3 @@ class Streams:
             elif silent >= self._keepalive_seconds:
                 stream.reader.nudge()
 
-
-async def _watch(receive: Receive, stream: Stream) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    stream.leave("disconnected")

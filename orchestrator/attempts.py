@@ -18,14 +18,15 @@ from typing import Any, Literal
 from orchestrator.agents import AgentContext, AgentOutput, AgentResult, Registration
 from orchestrator.clock import Clock
 from orchestrator.errors import AgentError, AppendRefused, AttemptClosed, CallbackFailed
-from orchestrator.events import Draft, Usage, to_json
+from orchestrator.events import Draft, Usage, cleaned, to_json
 from orchestrator.progress import Recorder, Reporter
 from orchestrator.tasks import rounded_ms
 
 logger = logging.getLogger(__name__)
 
-Stop = Literal["cancel", "timeout", "budget", "hand_back", "lost"]
-"""Why something that runs is stopped. ``lost``: the log takes no more of it."""
+Stop = Literal["cancel", "timeout", "attempt_timeout", "budget", "hand_back", "lost"]
+"""Why something that runs is stopped. ``timeout`` is the task's, ``attempt_timeout`` the agent's
+own; ``lost``: the log takes no more of it."""
 
 CANCEL_AGAIN_SECONDS = 1.0
 """Cancel is delivered again this often: code that swallowed it once may heed it later."""
@@ -83,6 +84,7 @@ class Attempt:
         self._grace_seconds = grace_seconds
         self._redact = redact
         self._stop: Stop | None = None
+        self._final = False  # the task ends: nothing is tried again
         self._signal: asyncio.Future[None] | None = None
         self.agent_task: asyncio.Task[AgentResult | None] | None = None
         """The agent itself, once it runs."""
@@ -94,35 +96,41 @@ class Attempt:
 
     def stop(self, reason: Stop) -> None:
         """Ask the attempt to end; the first reason stands, but `lost` beats all."""
+        if reason not in ("attempt_timeout", "hand_back"):
+            self._final = True
         if self._stop is None or reason == "lost":
             self._stop = reason
             self._wake()
 
-    async def run(self, *, may_retry: bool) -> Outcome:
+    async def run(
+        self, *, begun: bool, may_retry: bool, is_last: Callable[[Outcome], bool]
+    ) -> Outcome:
         """Run the agent from `agent_start` to the stored end of the attempt.
 
         Args:
+            begun: Whether `agent_start` is stored already.
             may_retry: Whether a retryable failure will be followed by another attempt.
+            is_last: Whether the task ends with this outcome; both are stored together then.
 
         Raises:
             AppendRefused: The log takes nothing of this run any more; the agent was stopped.
             CallbackFailed: The caller's callback raised; the agent was stopped.
         """
-        agent = self._registration.agent
-        await self._recorder.record(
-            self._reporter.draft(
-                "agent_start", agentName=agent.name, agentDescription=agent.description
+        if not begun:
+            await self._recorder.record(
+                start_event(self._registration, self._context.attempt, self._clock.wall_ms())
             )
-        )
         started = self._clock.monotonic()
         self.agent_task = asyncio.create_task(_guarded(self._registration, self._context))
         await self._watch(self.agent_task)
         try:
             outcome = await self._outcome(self.agent_task)
-            if self._stop != "lost":
-                await self._store_end(outcome, self._clock.monotonic() - started, may_retry)
         finally:
+            # Before the end is stored: what still runs of the agent must not report behind it.
             self._reporter.close()
+        if self._stop != "lost":
+            seconds = self._clock.monotonic() - started
+            await self._store_end(outcome, seconds, may_retry, last=is_last(outcome))
         return outcome
 
     async def _watch(self, agent_task: asyncio.Task[Any]) -> None:
@@ -130,16 +138,22 @@ class Attempt:
         loop = asyncio.get_running_loop()
         agent_task.add_done_callback(lambda _: self._wake())
         timeout = self._registration.options.timeout_seconds
-        timer = loop.call_later(timeout, self.stop, "timeout") if timeout is not None else None
+        timer = (
+            None if timeout is None else loop.call_later(timeout, self.stop, "attempt_timeout")
+        )
         try:
             while not agent_task.done() and self._stop is None:
                 await self._sleep()
-            deadline = self._clock.monotonic() + self._grace_seconds
-            while not agent_task.done() and (left := deadline - self._clock.monotonic()) > 0:
+            left = self._grace_seconds
+            deadline = self._clock.monotonic() + left
+            while not agent_task.done():  # once at least, even without any grace
                 agent_task.cancel()
                 again = loop.call_later(min(left, CANCEL_AGAIN_SECONDS), self._wake)
                 await self._sleep()
                 again.cancel()
+                left = deadline - self._clock.monotonic()
+                if left <= 0:
+                    break
         finally:
             if timer is not None:
                 timer.cancel()
@@ -174,10 +188,12 @@ class Attempt:
 
     def _failed(self, error: str, code: str, *, retryable: bool = False) -> Outcome:
         status: Literal["error", "timeout", "cancelled"] = "error"
-        if self._stop == "timeout":
+        if self._stop == "attempt_timeout":
             status, retryable = "timeout", True
+        elif self._stop == "timeout":
+            status, retryable = "timeout", False
         elif self._stop is not None:
-            status = "cancelled"
+            status, retryable = "cancelled", False
         return Outcome(
             status=status,
             error=self._redact(error)[:4000],
@@ -189,8 +205,10 @@ class Attempt:
     def _stop_words(self) -> tuple[str, str]:
         timeout = self._registration.options.timeout_seconds
         match self._stop:
-            case "timeout":
+            case "attempt_timeout":
                 return f"The agent took longer than its timeout of {timeout:g} s.", "timeout"
+            case "timeout":
+                return "The agent was stopped because the task used up its active time.", "timeout"
             case "budget":
                 return "The agent was stopped because the task's budget is used up.", "cancelled"
             case "hand_back":
@@ -207,12 +225,19 @@ class Attempt:
         return f"{type(error).__name__} (details are in the server log under {reference})"
 
     async def _delivered(self, result: AgentResult | None) -> Outcome:
-        result = result or AgentResult()
+        result = AgentResult() if result is None else result
+        if not isinstance(result, AgentResult):
+            words = f"The agent returned {type(result).__name__} instead of an AgentResult."
+            return self._failed(words, "agent_failed")
         try:
-            if result.text and result.text != self._reporter.text:
+            if result.text and cleaned(result.text) != self._reporter.text:
                 await self._reporter.write(result.text)
+            if result.output is not None:
+                self._reporter.check_output(result.output)
         except AgentError as error:  # too long
             return self._failed(str(error), error.code)
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            return self._failed(self._unexpected(error), "agent_failed")  # no JSON, no text
         return Outcome(
             status="success",
             usage=result.usage,
@@ -223,18 +248,21 @@ class Attempt:
             ),
         )
 
-    async def _store_end(self, outcome: Outcome, seconds: float, may_retry: bool) -> None:
+    async def _store_end(
+        self, outcome: Outcome, seconds: float, may_retry: bool, *, last: bool
+    ) -> None:
         fields: dict[str, Any] = {
             "status": outcome.status, "executionTime": rounded_ms(seconds)
         }  # fmt: skip
         if outcome.delivered:
             draft = self._completion(outcome, fields)
         else:
-            will_retry = self._stop == "hand_back" or (may_retry and outcome.retryable)
+            again = may_retry and outcome.retryable and not self._final
+            will_retry = self._stop == "hand_back" or again
             draft = self._reporter.draft(
                 "agent_error", **fields, error=outcome.error, code=outcome.code, willRetry=will_retry
             )
-        await self._recorder.end_attempt(draft, outcome.output.output)
+        await self._recorder.end_attempt(draft, outcome.output.output, last=last)
 
     def _completion(self, outcome: Outcome, fields: dict[str, Any]) -> Draft:
         artifacts = [a.model_dump(by_alias=True) for a in outcome.output.artifacts]
@@ -247,6 +275,17 @@ class Attempt:
         if outcome.usage is not None:
             fields["usage"] = outcome.usage.model_dump(by_alias=True)
         return self._reporter.draft("agent_complete", **fields)
+
+
+def start_event(registration: Registration, attempt: int, at_ms: int) -> Draft:
+    """The first event of an attempt."""
+    fields = {
+        "agentRole": registration.agent.role,
+        "attempt": attempt,
+        "agentName": registration.agent.name,
+        "agentDescription": registration.agent.description,
+    }
+    return Draft("agent_start", fields, at_ms)
 
 
 async def _guarded(registration: Registration, context: AgentContext) -> AgentResult | None:

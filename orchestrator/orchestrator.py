@@ -11,10 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 from orchestrator.agents import AgentContext, AgentOutput, AgentRegistry, TaskInfo
-from orchestrator.attempts import Attempt, Outcome, Stop
+from orchestrator.attempts import Attempt, Outcome, Stop, start_event
 from orchestrator.clock import Clock
-from orchestrator.errors import AppendRefused, CallbackFailed, PoststreamError
+from orchestrator.errors import CallbackFailed
 from orchestrator.events import Draft, Usage
 from orchestrator.plans import Plan
 from orchestrator.progress import CallbackRecorder, Limits, ProgressCallback, Recorder, Reporter
@@ -33,9 +35,11 @@ class Progress:
     """Attempts begun so far."""
     checkpoints: dict[str, Any] = field(default_factory=dict)
     """What agents want back."""
+    begun: set[str] = field(default_factory=set)
+    """Agents whose next attempt is opened already, by the transaction that claimed the task."""
     active_seconds: float = 0.0
     """Time the task has been active."""
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,10 +178,10 @@ class TaskRun:
         self._attempts: dict[str, Attempt] = {}
         self._usage = self._earlier.usage
         self._stop: Stop | None = None
-        self._broken: PoststreamError | None = None
+        self._broken: Exception | None = None
         self._signal: asyncio.Future[None] | None = None
-        self.stragglers: dict[str, asyncio.Task[Any]] = {}
-        """Agents that run on after their attempt was closed, by role."""
+        self.stragglers: list[tuple[str, asyncio.Task[Any]]] = []
+        """Agents that ran on after their attempt was closed, with their roles."""
 
     def stop(self, reason: Stop) -> None:
         """Stop what runs and start nothing more; `drive` returns within the grace period."""
@@ -195,9 +199,15 @@ class TaskRun:
             CallbackFailed: The caller's callback raised; its agents were stopped.
         """
         timers = self._arm()
+        self._check_budget()
         try:
             while True:
-                self._start_ready()
+                ready = self._ready()
+                if len(ready) == 1 and not self._running:  # nothing else can happen meanwhile
+                    await self._run_role(ready[0])
+                    continue
+                for role in ready:
+                    self._start(role)
                 if not self._running:
                     break
                 await self._sleep()
@@ -220,26 +230,37 @@ class TaskRun:
             if seconds is not None
         ]
 
-    def _start_ready(self) -> None:
-        if self._stop is not None or self._broken is not None:
-            return
+    def _ready(self) -> list[str]:
+        if self._broken is not None:
+            return []
+        if self._stop is not None:  # what was begun with the claim must have an end all the same
+            return [role for role in self._earlier.begun if role not in self._running]
         ended = {role: outcome.delivered for role, outcome in self._ended.items()}
-        for role in self._plan.ready(ended, self._running):
-            running = asyncio.create_task(self._run_role(role))
-            self._running[role] = running
-            running.add_done_callback(lambda _: self._wake())
+        return self._plan.ready(ended, self._running)
+
+    def _start(self, role: str) -> None:
+        running = asyncio.create_task(self._run_role(role))
+        self._running[role] = running
+        running.add_done_callback(lambda _: self._wake())
+
+    def _is_last(self, role: str, outcome: Outcome) -> bool:
+        """Whether nothing more is started or runs once this outcome of a role stands."""
+        if self._running.keys() - {role}:
+            return False
+        ended = {r: o.delivered for r, o in self._ended.items()} | {role: outcome.delivered}
+        return self._stop is not None or not self._plan.ready(ended, ())
 
     async def _run_role(self, role: str) -> None:
         try:
-            if self._stop is not None:  # it came between the decision and this first step
-                return
+            if self._stop is not None and role not in self._earlier.begun:
+                return  # it came between the decision and this first step
             self._ended[role] = await self._try_role(role)
             self._spend(self._ended[role].usage)
-        except (AppendRefused, CallbackFailed) as error:
+        except Exception as error:  # whatever it is, `drive` raises it; nothing is started again
             self._broken = self._broken or error
             self.stop("lost")
         finally:
-            del self._running[role]
+            self._running.pop(role, None)
 
     async def _try_role(self, role: str) -> Outcome:
         options = self._orchestrator.registry[role].options
@@ -250,7 +271,8 @@ class TaskRun:
             failures += 1
             if not (outcome.retryable and may_retry) or self._stop is not None:
                 return outcome
-            delay = min(options.retry_delay_seconds * 2 ** (failures - 1), MAX_RETRY_DELAY_SECONDS)
+            doubled = options.retry_delay_seconds * 2 ** min(failures - 1, 30)
+            delay = min(doubled, MAX_RETRY_DELAY_SECONDS)
             await self._delay(delay * self._orchestrator.clock.entropy.uniform(0.5, 1.0))
             if self._stop is not None:
                 return outcome
@@ -259,6 +281,8 @@ class TaskRun:
         orchestrator = self._orchestrator
         number = self._earlier.attempts.get(role, 0) + 1
         self._earlier.attempts[role] = number
+        begun = role in self._earlier.begun
+        self._earlier.begun.discard(role)
         reporter = Reporter(
             role, number,
             recorder=self._recorder, limits=orchestrator.limits, clock=orchestrator.clock,
@@ -278,12 +302,21 @@ class TaskRun:
             grace_seconds=orchestrator.cancel_grace_seconds, redact=orchestrator.redact,
         )  # fmt: skip
         self._attempts[role] = attempt
+        if self._stop is not None:
+            attempt.stop(self._stop)
         try:
-            return await attempt.run(may_retry=may_retry)
+            return await attempt.run(
+                begun=begun,
+                may_retry=may_retry,
+                is_last=lambda outcome: not (outcome.retryable and may_retry)
+                and self._is_last(role, outcome),
+            )
         finally:
             del self._attempts[role]
+            if reporter.checkpointed is not None:
+                self._earlier.checkpoints[role] = orjson.loads(reporter.checkpointed)
             if attempt.straggler is not None:
-                self.stragglers[role] = attempt.straggler
+                self.stragglers.append((role, attempt.straggler))
 
     async def _delay(self, seconds: float) -> None:
         """Sleep, in pieces short enough to notice a stop."""
@@ -292,14 +325,17 @@ class TaskRun:
             await asyncio.sleep(min(left, 0.25))
 
     def _spend(self, usage: Usage | None) -> None:
+        if usage is not None:
+            self._usage = usage if self._usage is None else add_usage(self._usage, usage)
+            self._check_budget()
+
+    def _check_budget(self) -> None:
         budget = self._request.budget
-        if usage is None:
+        if budget is None or self._usage is None:
             return
-        self._usage = add_usage(self._usage, usage)
         tokens = self._usage.input_tokens + self._usage.output_tokens
-        if budget is not None and (
-            (budget.tokens is not None and tokens >= budget.tokens)
-            or (budget.cost_usd is not None and self._usage.cost_usd >= budget.cost_usd)
+        if (budget.tokens is not None and tokens >= budget.tokens) or (
+            budget.cost_usd is not None and self._usage.cost_usd >= budget.cost_usd
         ):
             self.stop("budget")
 
@@ -325,8 +361,8 @@ class TaskRun:
             failed=failed,
             code=code,
             error=error,
-            usage=self._usage if self._usage != Usage() else None,
-            not_stopped=tuple(self.stragglers),
+            usage=self._usage,
+            not_stopped=self._not_stopped(),
         )
 
     def _verdict(self, failed: Mapping[str, Outcome]) -> tuple[TaskStatus, str, str]:
@@ -334,10 +370,10 @@ class TaskRun:
         if self._stop is not None and delivered < len(self._plan.roles):
             return self._stop_verdict()
         words = "; ".join(f"{role}: {outcome.error}" for role, outcome in failed.items())
+        if failed and self._plan.stops_on_error and len(failed) < len(self._plan.roles):
+            return TaskStatus.FAILED, "agent_failed", f"Stopped because {words}"[:4000]
         if delivered == 0:
             return TaskStatus.FAILED, "all_agents_failed", f"No agent delivered. {words}"[:4000]
-        if failed and self._plan.stops_on_error:
-            return TaskStatus.FAILED, "agent_failed", f"Stopped because {words}"[:4000]
         return TaskStatus.COMPLETED, "", ""
 
     def _stop_verdict(self) -> tuple[TaskStatus, str, str]:
@@ -351,16 +387,21 @@ class TaskRun:
             case _:
                 return TaskStatus.CANCELLED, "cancelled", "The task was cancelled."
 
-    def broken_result(self) -> RunResult:
-        """The result of a run whose callback raised."""
+    def broken_result(
+        self, code: str = "callback_failed", error: str = "The progress callback raised."
+    ) -> RunResult:
+        """The result of a run that `drive` could not bring to an end."""
         return RunResult(
             status=TaskStatus.FAILED,
             outputs={r: o.output for r, o in self._ended.items() if o.delivered},
             failed={r: o for r, o in self._ended.items() if not o.delivered},
-            code="callback_failed",
-            error="The progress callback raised.",
-            not_stopped=tuple(self.stragglers),
+            code=code,
+            error=error,
+            not_stopped=self._not_stopped(),
         )
+
+    def _not_stopped(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(role for role, task in self.stragglers if not task.done()))
 
 
 def add_usage(first: Usage, second: Usage) -> Usage:
@@ -400,6 +441,12 @@ def created_event(registry: AgentRegistry, request: TaskRequest, at_ms: int) -> 
         "agents": agents,
     }
     return Draft("task_created", fields, at_ms)
+
+
+def first_starts(registry: AgentRegistry, request: TaskRequest, at_ms: int) -> list[Draft]:
+    """`agent_start` of the agents a new task begins with."""
+    roles = Plan.of(request).ready({}, ())
+    return [start_event(registry[role], 1, at_ms) for role in roles]
 
 
 def terminal_event(result: RunResult, active_ms: int, at_ms: int) -> Draft:

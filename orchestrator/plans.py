@@ -47,9 +47,11 @@ class Plan:
         if self.stops_on_error and not all(ended.values()):
             return []
         room = self.max_parallel - len(running)
+        if room <= 0 or len(ended) + len(running) == len(self.roles):
+            return []
         waiting = (role for role in self.roles if role not in ended and role not in running)
         return [
             role
             for role in waiting
             if all(ended.get(needed) for needed in self.depends_on.get(role, ()))
-        ][: max(0, room)]
+        ][:room]

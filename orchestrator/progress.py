@@ -16,7 +16,11 @@ from typing import Any, Protocol
 
 from orchestrator.clock import Clock, iso
 from orchestrator.errors import AgentError, AttemptClosed, CallbackFailed, OutputLimitExceeded
-from orchestrator.events import EVENT, ArtifactInfo, Draft, Event, cleaned, to_json
+from orchestrator.events import (
+    EVENT, TERMINAL_TYPES, ArtifactInfo, Draft, Event, cleaned, to_json,
+)  # fmt: skip
+
+MAX_ITEMS = 2**53 - 1  # what every JSON reader takes for a whole number
 
 ProgressCallback = Callable[[Event], Awaitable[None] | None]
 """Called with every event in order. A slow callback slows the agent that reports; one that raises
@@ -50,8 +54,11 @@ class Recorder(Protocol):
             OutputLimitExceeded: The task's log is as long as it may get.
         """
 
-    async def end_attempt(self, draft: Draft, output: Any) -> None:
+    async def end_attempt(self, draft: Draft, output: Any, *, last: bool) -> None:
         """Store `agent_complete` or `agent_error` with the attempt's whole JSON output.
+
+        With `last` the terminal event follows at once: it may return when accepted, and both are
+        stored together.
 
         Raises:
             AppendRefused: As above, or the attempt has ended already.
@@ -85,7 +92,7 @@ class Reporter:
 
     __slots__ = (
         "_clock", "_closed", "_limits", "_recorder", "_text", "_text_bytes", "artifacts",
-        "attempt", "role",
+        "attempt", "checkpointed", "role",
     )  # fmt: skip
 
     def __init__(
@@ -94,6 +101,8 @@ class Reporter:
         self.role = role
         self.attempt = attempt
         self.artifacts: dict[str, ArtifactInfo] = {}
+        self.checkpointed: str | None = None
+        """JSON text of what `checkpoint` stored last."""
         self._recorder = recorder
         self._limits = limits
         self._clock = clock
@@ -136,7 +145,7 @@ class Reporter:
             fields["progress"] = min(1.0, max(0.0, round(progress, 4)))
         for name, count in (("itemsDone", done), ("itemsTotal", total), ("itemsFailed", failed)):
             if count is not None:
-                fields[name] = max(0, int(count))
+                fields[name] = min(max(0, int(count)), MAX_ITEMS)
         if eta_seconds is not None and math.isfinite(eta_seconds):
             fields["etaSeconds"] = max(0.0, round(eta_seconds, 1))
         if fields:
@@ -145,14 +154,14 @@ class Reporter:
     async def write(self, text: str) -> None:
         """See `AgentContext.write`."""
         if text:
+            self._check_open()
             self._count(text)
-            text = self._clean(text)
-            self._text.append(text)
-            await self._pieces("content", text)
+            await self._pieces("content", self._clean(text))
 
     async def reason(self, text: str) -> None:
         """Report a piece of reasoning, which is never part of the output."""
         if text:
+            self._check_open()
             self._count(text)
             await self._pieces("reasoning", self._clean(text))
 
@@ -160,6 +169,13 @@ class Reporter:
         """Report a tool call: started, finished or failed."""
         call = {"callId": cleaned(call_id), "name": cleaned(name), "state": state}
         await self._progress({"tool": call})
+
+    def check_output(self, output: Any) -> None:
+        """Raise `OutputLimitExceeded` when a JSON output is larger than an agent's may be."""
+        if len(to_json(output)) > self._limits.max_agent_output_bytes:
+            raise OutputLimitExceeded(
+                f"the agent's output has more than {self._limits.max_agent_output_bytes} bytes"
+            )
 
     async def save_artifact(self, name: str, content: bytes, media_type: str) -> ArtifactInfo:
         """See `AgentContext.save_artifact`."""
@@ -185,6 +201,7 @@ class Reporter:
         if len(text) > self._limits.max_agent_output_bytes:
             raise OutputLimitExceeded("the checkpoint is larger than an agent's output may be")
         await self._recorder.checkpoint(self.role, self.attempt, text)
+        self.checkpointed = text
 
     async def store_process_group(self, group: int, started: int) -> None:
         """See `AgentContext.store_process_group`."""
@@ -198,11 +215,11 @@ class Reporter:
     async def _pieces(self, field: str, text: str) -> None:
         # A character takes at most 4 bytes, 6 once it is escaped; so no piece exceeds an event.
         size = self._limits.max_event_bytes // 6
-        if len(text) <= size:
-            await self._progress({field: text})
-            return
         for start in range(0, len(text), size):
-            await self._progress({field: text[start : start + size]})
+            piece = text if len(text) <= size else text[start : start + size]
+            await self._progress({field: piece})
+            if field == "content":  # only what was accepted is part of the output
+                self._text.append(piece)
 
     def _cut(self, message: str) -> str:
         size = self._limits.max_event_bytes // 6
@@ -263,7 +280,7 @@ class CallbackRecorder:
     def __init__(self, task_id: str, callback: ProgressCallback | None) -> None:
         self._task_id = task_id
         self._callback = callback
-        self._ended: set[tuple[str, int]] = set()
+        self._failed = False
         self.artifacts: dict[tuple[str, str], bytes] = {}
         """Content by role and name."""
 
@@ -271,6 +288,8 @@ class CallbackRecorder:
         """Give the event to the callback."""
         if self._callback is None:
             return
+        if self._failed and draft.type not in TERMINAL_TYPES:  # whoever swallowed it stops here
+            raise CallbackFailed("the progress callback raised before")
         event = EVENT.validate_python(
             {
                 "type": draft.type,
@@ -284,9 +303,10 @@ class CallbackRecorder:
             if inspect.isawaitable(answer):
                 await answer
         except Exception as error:  # the callback is foreign code; whatever it raises ends the run
+            self._failed = True
             raise CallbackFailed("the progress callback raised") from error
 
-    async def end_attempt(self, draft: Draft, output: Any) -> None:
+    async def end_attempt(self, draft: Draft, output: Any, *, last: bool) -> None:
         """Give the end of an attempt to the callback."""
         await self.record(draft)
 

@@ -27,20 +27,22 @@ class CursorWithoutKey(InvalidLastEventId):
 
 async def stream(call: Call) -> None:
     """`POST /api/agents/execute/stream`: start a task, or attach to the one its key names."""
-    streams, owner = call.components.streams, call.principal.subject
-    submission, after = await _submit(call, attach=True, admit=lambda: streams.admit(owner))
-    reader = submission.reader
-    if reader is None:
-        raise RuntimeError("a submission that attaches has a reader")
-    headers = _headers(call, submission)
-    if after is not None and reader.ended:
-        reader.close()
-        await call.answer_nothing(headers=headers)
-        return
-    await streams.serve(
-        call.scope, call.receive, call.send,
-        task_id=submission.task_id, reader=reader, principal=call.principal, headers=headers,
-    )  # fmt: skip
+    streams = call.components.streams
+    with streams.place(call.principal.subject) as place:
+        submission, after = await _submit(call, attach=True, admit=place.take)
+        reader = submission.reader
+        if reader is None:
+            raise RuntimeError("a submission that attaches has a reader")
+        headers = _headers(call, submission)
+        if after is not None and reader.ended:
+            reader.close()
+            await call.answer_nothing(headers=headers)
+            return
+        place.keep()
+        await streams.serve(
+            call.scope, call.receive, call.send,
+            task_id=submission.task_id, reader=reader, principal=call.principal, headers=headers,
+        )  # fmt: skip
 
 
 async def execute(call: Call) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl, urlencode
 
@@ -14,6 +15,8 @@ from orchestrator.tasks import TaskStatus
 PAGE = 50
 MAX_PAGE = 200  # a page is built in memory
 MAX_EVENTS = 1000
+
+_METADATA_KEY = re.compile(r'[^"\\\x00-\x1f\x7f]{1,64}')  # becomes a part of a JSON path
 
 _PARAMETERS = frozenset(
     {"status", "agent", "q", "from", "to", "stuck", "scope", "limit", "cursor", "archived"}
@@ -53,17 +56,18 @@ async def stream(call: Call) -> None:
     """`GET /api/tasks/{id}/stream`: everything after the cursor, then live."""
     after = read_cursor(call.headers, call.scope["query_string"]) or 0
     task_id, streams = call.path("task_id"), call.components.streams
-    streams.admit(call.principal.subject)
-    reader = await call.components.service.attach(task_id, owner=call.owner, after=after)
-    if reader.ended:
-        reader.close()
-        await call.answer_nothing()
-        return
-    await streams.serve(
-        call.scope, call.receive, call.send,
-        task_id=task_id, reader=reader, principal=call.principal,
-        headers=[(b"x-task-id", task_id.encode())],
-    )  # fmt: skip
+    with streams.place(call.principal.subject) as place:
+        place.take()
+        reader = await call.components.service.attach(task_id, owner=call.owner, after=after)
+        if reader.ended:
+            reader.close()
+            await call.answer_nothing()
+            return
+        await streams.serve(
+            call.scope, call.receive, call.send,
+            task_id=task_id, reader=reader, principal=call.principal,
+            headers=[(b"x-task-id", task_id.encode())],
+        )  # fmt: skip
 
 
 async def events(call: Call) -> None:
@@ -114,6 +118,8 @@ def _filter(call: Call) -> TaskFilter:
     for name, _ in pairs:
         if name not in _PARAMETERS and not name.startswith("metadata."):
             raise InvalidParameter(name[:40], "is none of this route's")
+    if any(not _METADATA_KEY.fullmatch(key) for key in metadata):
+        raise InvalidParameter("metadata.<key>", "has a key without quotes and control characters")
     return TaskFilter(
         owner=_owner(call),
         statuses=_statuses(call.parameter("status")),

@@ -56,9 +56,8 @@ def _refuse_namesake(package: str, folder: Path) -> None:
     """Without this a module of the folder would silently stand behind an installed one."""
     own = [folder / package / "__init__.py", folder / f"{package}.py"]
     loaded = getattr(sys.modules[package], "__file__", None)
-    if any(path.exists() for path in own) and loaded is not None:
-        if Path(loaded).resolve().is_relative_to(folder.resolve()):
-            return
+    names = [path.resolve() for path in own if path.exists()]
+    if names and loaded is not None and Path(loaded).resolve() not in names:
         raise ValueError(
             f"the module {package!r} of {folder} has the name of one that is loaded already "
             f"({loaded}); rename it"

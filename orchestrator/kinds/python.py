@@ -70,21 +70,21 @@ def python_agent(
     Raises:
         ValueError: It cannot be an agent, or the options do not fit.
     """
-    if inspect.isclass(target):
-        target = instance(target, options)
-    elif options:
-        raise ValueError("options are for a class, and this is none")
-    call = target if inspect.isroutine(target) else getattr(target, "run", None)
-    if not inspect.iscoroutinefunction(call):
+    is_function = inspect.isroutine(target)
+    if not inspect.iscoroutinefunction(target if is_function else getattr(target, "run", None)):
         raise ValueError(
             "this is no agent: it has to be a class or an object with `async def run(self, "
             'context)`, or an async function; what blocks belongs into kind = "background"'
         )
+    if inspect.isclass(target):
+        target = instance(target, options)
+    elif options:
+        raise ValueError("options are for a class, and this is none")
     return PythonAgent(
         role,
         name or str(getattr(target, "name", "") or role),
         description or described(target),
-        call=call,
+        call=target if is_function else target.run,
     )
 
 

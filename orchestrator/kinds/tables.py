@@ -160,9 +160,9 @@ class CommandTable(_Table):
             ok_exit_codes=self.ok_exit_codes,
         )
         agent = CommandAgent(role, self.name or role, self.description or "", command=command)
-        module = command.arguments.module
-        if module is not None and importlib.util.find_spec(module.partition(".")[0]) is None:
-            return Built(agent, self._lacking(f"the Python package `{module}` is not installed"))
+        package = (command.arguments.module or "").partition(".")[0]
+        if package and importlib.util.find_spec(package) is None:
+            return Built(agent, self._lacking(f"the Python package `{package}` is not installed"))
         if shutil.which(command.arguments.program, path=fixed.get("PATH")) is None:
             return Built(agent, self._lacking(f"the program `{command.shown}` is not on the PATH"))
         return Built(agent)

@@ -32,6 +32,9 @@ class Dispatcher(Protocol):
     def next(self) -> Delivery | None:
         """The task to claim next; None when there is none that may run now."""
 
+    def may_start(self, owner: str) -> bool:
+        """Whether one more task of this owner may run."""
+
     def started(self, owner: str) -> None:
         """A task of this owner runs."""
 

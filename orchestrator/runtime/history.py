@@ -82,7 +82,7 @@ def load_progress(session: Session, *, id: int) -> Progress:
             progress.checkpoints[run.role] = orjson.loads(run.checkpoint)
         if run.usage is not None:
             usage = Usage.model_validate_json(run.usage)
-            progress.usage = add_usage(progress.usage, usage)
+            progress.usage = add_usage(progress.usage or Usage(), usage)
         if run.status == AgentStatus.COMPLETED:
             progress.outputs[run.role] = _output(run, folds, saved)
     return progress

@@ -13,22 +13,20 @@ from functools import partial
 from typing import Any
 
 from orchestrator.clock import Clock
-from orchestrator.errors import AppendRefused, OutputLimitExceeded
+from orchestrator.errors import OutputLimitExceeded
 from orchestrator.events import ArtifactInfo, Draft
 from orchestrator.progress import Recorder
-from orchestrator.store import agent_runs, artifacts, events
+from orchestrator.store import agent_runs, artifacts, events, tasks
 from orchestrator.store.database import Connection
-from orchestrator.store.events import Appended, RunKey
+from orchestrator.store.events import Appended, Change, RunKey
+from orchestrator.store.tasks import Ended
 from orchestrator.store.writer import Writer
 
 BUFFER_EVENTS = 256  # per attempt: an agent that floods waits for the disk, not for memory
 BUFFER_BYTES = 1024 * 1024
 MERGED_BYTES = 64 * 1024  # pieces of text become one event up to here
+LINGER_TURNS = 3  # turns of the loop progress waits for company: an agent that ends at once
 EVENT_OVERHEAD = 160  # bytes of an event beside what an agent wrote
-
-Change = Callable[[Connection, RunKey], None]
-"""A change of another row in the transaction of an event."""
-
 
 class _Buffer:
     """What one attempt has reported and no transaction has taken yet."""
@@ -81,8 +79,9 @@ class LogRecorder:
         self._changes: list[Change] = []
         self._bytes = 0
         self._buffers: dict[str, _Buffer] = {}
-        self._next: asyncio.Future[None] | None = None
-        self._under_way: asyncio.Future[Any] | None = None
+        self._waiting: list[asyncio.Future[None]] = []
+        self._taken: list[asyncio.Future[None]] = []
+        self._under_way = False
         self._scheduled = False
         self._error: BaseException | None = None
 
@@ -98,14 +97,24 @@ class LogRecorder:
         if draft.type == "agent_progress":
             await self._accept(draft)
         elif draft.type == "agent_start":
-            await self._store(draft, partial(agent_runs.begin, draft=draft))
+            self._add(draft, partial(agent_runs.begin, draft=draft))
+            await self._committed()
         else:
-            await self._store(draft, None)
+            self._add(draft)
+            await self._committed()
 
-    async def end_attempt(self, draft: Draft, output: Any) -> None:
+    async def end_attempt(self, draft: Draft, output: Any, *, last: bool) -> None:
         """See `Recorder.end_attempt`."""
-        await self._store(draft, partial(agent_runs.end, draft=draft, output=output))
+        if self._error is not None:
+            raise self._error
         self._buffers.pop(draft.fields["agentRole"], None)
+        change = partial(agent_runs.end, draft=draft, output=output)
+        if last:  # `finish` follows and takes it along
+            self._drafts.append(draft)
+            self._changes.append(change)
+        else:
+            self._add(draft, change)
+            await self._committed()
 
     async def save_artifact(
         self, role: str, attempt: int, artifact: ArtifactInfo, content: bytes, draft: Draft
@@ -115,13 +124,13 @@ class LogRecorder:
         id = await artifacts.save(
             self._writer, self._run, role, attempt, artifact, content, now=self._clock.wall_ms()
         )
-        await self._flushed()
+        await self.flush()
         show = partial(
             artifacts.show, artifact=id, run=self._run, draft=draft,
             active_ms=self.active_ms, now=self._clock.wall_ms(),
         )  # fmt: skip
-        # Structural: whoever waits may be cancelled, the transaction is not.
-        await asyncio.shield(self._submit(show))
+        # A future of its own: whoever waits may be cancelled, the transaction is not.
+        await self._writer.submit(show, self._publish, rows=2, waits=True)
 
     async def checkpoint(self, role: str, attempt: int, state: str) -> None:
         """See `Recorder.checkpoint`."""
@@ -138,22 +147,54 @@ class LogRecorder:
             )  # fmt: skip
         )
 
+    async def finish(
+        self, draft: Draft, *, completed: int, failed: int, publish: Callable[[Ended], None]
+    ) -> Ended:
+        """End the task, in one transaction with everything that is not stored yet.
+
+        Args:
+            draft: The terminal event.
+            completed: How many agents delivered.
+            failed: How many did not.
+            publish: Called on the loop after the commit.
+
+        Raises:
+            AppendRefused: The log takes nothing of this run any more.
+        """
+        while self._under_way:
+            await self._settled()
+        if self._error is not None:
+            raise self._error
+        drafts, changes = self._take()
+        finish = partial(
+            tasks.finish, run=self._run, draft=draft, before=drafts, changes=changes,
+            completed=completed, failed=failed, active_ms=self.active_ms,
+            now=self._clock.wall_ms(),
+        )  # fmt: skip
+        return await self._writer.submit(finish, publish, rows=len(drafts) + 3, waits=True)
+
     async def flush(self) -> None:
         """Return when everything accepted so far is stored.
 
         Raises:
             AppendRefused: The log takes nothing of this run any more.
         """
-        await self._flushed()
+        if self._error is not None:
+            raise self._error
+        if self._drafts:
+            self._schedule(0)
+            await self._committed()
+        elif self._under_way:
+            await self._settled()
 
     async def _change(self, change: Change) -> None:
-        await self._flushed()
+        await self.flush()
         run = self._run
 
         def operation(connection: Connection) -> None:
             change(connection, run)
 
-        await asyncio.shield(self._writer.submit(operation, waits=True))
+        await self._writer.submit(operation, waits=True)
 
     async def _accept(self, draft: Draft) -> None:
         fields = draft.fields
@@ -161,7 +202,7 @@ class LogRecorder:
         if buffer is None:
             buffer = self._buffers[fields["agentRole"]] = _Buffer()
         while buffer.count >= BUFFER_EVENTS or buffer.bytes >= BUFFER_BYTES:
-            await self._flushed()
+            await self.flush()
         field = "content" if "content" in fields else "reasoning" if "reasoning" in fields else ""
         text = fields.get(field) or fields.get("message") or ""
         self._count(len(text))
@@ -176,7 +217,7 @@ class LogRecorder:
         buffer.count += 1
         buffer.last, buffer.field = (draft, field) if field else (None, "")
         self._drafts.append(draft)
-        self._kick()
+        self._schedule(LINGER_TURNS)
 
     def _count(self, size: int) -> None:
         if self._log_bytes + size > self._max_log_bytes:
@@ -185,81 +226,77 @@ class LogRecorder:
             )
         self._log_bytes += size
 
-    async def _store(self, draft: Draft, change: Change | None) -> None:
-        if self._error is not None:
-            raise self._error
+    def _add(self, draft: Draft, change: Change | None = None) -> None:
         self._drafts.append(draft)
         if change is not None:
             self._changes.append(change)
-        self._kick()
-        await self._committed()
-
-    async def _flushed(self) -> None:
-        if self._error is not None:
-            raise self._error
-        if self._drafts:
-            self._kick()
-            await self._committed()
-        elif self._under_way is not None:
-            await asyncio.wait([self._under_way])
-            if self._error is not None:
-                raise self._error
+        self._schedule(0)
 
     async def _committed(self) -> None:
-        """Wait for the commit that takes what the buffer holds now."""
-        if self._next is None:
-            self._next = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._next)
+        """Wait for the transaction that takes what the buffer holds now."""
+        await self._wait_in(self._waiting)
 
-    def _kick(self) -> None:
-        """Start a transaction at the end of this turn of the loop, unless one is under way."""
-        if self._under_way is None and not self._scheduled:
+    async def _settled(self) -> None:
+        """Wait for the transaction that is under way."""
+        await self._wait_in(self._taken)
+
+    async def _wait_in(self, waiting: list[asyncio.Future[None]]) -> None:
+        # A future for each who waits: being cancelled ends one wait and withdraws nothing.
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting.append(future)
+        await future
+
+    def _schedule(self, turns: int) -> None:
+        """Begin a transaction a few turns of the loop from now, unless one is under way."""
+        if not self._under_way and not self._scheduled:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._begin)
+            asyncio.get_running_loop().call_soon(self._begin, turns)
 
-    def _begin(self) -> None:
-        self._scheduled = False
-        if self._under_way is not None or not self._drafts:
+    def _begin(self, turns: int) -> None:
+        if turns > 0:
+            asyncio.get_running_loop().call_soon(self._begin, turns - 1)
             return
+        self._scheduled = False
+        if self._under_way or not self._drafts:
+            return
+        self._under_way = True
+        self._taken, self._waiting = self._waiting, []
+        size = self._bytes
+        drafts, changes = self._take()
+        append = partial(
+            events.append, run=self._run, drafts=drafts, changes=changes,
+            active_ms=self.active_ms, now=self._clock.wall_ms(),
+        )  # fmt: skip
+        self._writer.post(
+            append, self._end, self._fail, rows=len(drafts) + len(changes), size=size, waits=True
+        )
+
+    def _take(self) -> tuple[list[Draft], list[Change]]:
         drafts, self._drafts = self._drafts, []
         changes, self._changes = self._changes, []
-        size, self._bytes = self._bytes, 0
-        waiting, self._next = self._next, None
+        self._bytes = 0
         for buffer in self._buffers.values():
             buffer.clear()
-        run, active_ms, now = self._run, self.active_ms, self._clock.wall_ms()
+        return drafts, changes
 
-        def operation(connection: Connection) -> Appended | AppendRefused:
-            appended = events.append(connection, run, drafts, active_ms=active_ms, now=now)
-            if not isinstance(appended, AppendRefused):
-                for change in changes:
-                    change(connection, run)
-            return appended
+    def _end(self, appended: Appended) -> None:
+        self._publish(appended)
+        self._under_way = False
+        taken, self._taken = self._taken, []
+        for future in taken:
+            if not future.done():
+                future.set_result(None)
+        if self._drafts:
+            self._begin(0)
 
-        self._under_way = self._submit(operation, rows=len(drafts) + len(changes), size=size)
-        self._under_way.add_done_callback(partial(self._end, waiting))
-
-    def _submit(
-        self, operation: Callable[[Connection], Any], *, rows: int = 2, size: int = 0
-    ) -> asyncio.Future[Appended]:
-        return self._writer.submit(operation, self._publish, rows=rows, size=size, waits=True)
-
-    def _end(
-        self, waiting: asyncio.Future[None] | None, under_way: asyncio.Future[Appended]
-    ) -> None:
-        self._under_way = None
-        error = under_way.exception()
-        if error is not None:
-            self._error = error
-        for future in (waiting, self._next if error is not None else None):
-            if future is not None and not future.done():
-                if error is not None:
-                    future.set_exception(error)
-                    future.exception()  # whoever waited may be gone
-                else:
-                    future.set_result(None)
-        if self._drafts and error is None:
-            self._begin()
+    def _fail(self, error: BaseException) -> None:
+        self._error = error
+        self._under_way = False
+        taken, self._taken = self._taken + self._waiting, []
+        self._waiting = []
+        for future in taken:
+            if not future.done():
+                future.set_exception(error)
 
 
 _conforms: type[Recorder] = LogRecorder

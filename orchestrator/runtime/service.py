@@ -23,7 +23,7 @@ from orchestrator.errors import (
     TaskNotFound, UnknownIdempotencyKey,
 )  # fmt: skip
 from orchestrator.events import to_json
-from orchestrator.orchestrator import Orchestrator, created_event
+from orchestrator.orchestrator import Orchestrator, created_event, first_starts
 from orchestrator.progress import Limits
 from orchestrator.runtime.channels import Channels, Reader
 from orchestrator.runtime.dispatch import Delivery, InProcessDispatcher
@@ -161,15 +161,21 @@ class TaskService:
             nonlocal reader
             if attach and not submitted.replayed and not gone:
                 reader = self._open(submitted)
-            self._start(submitted, request, owner, reserved=reserved)
+            self._start(submitted, request, new, reserved=reserved)
+            if not stored.done():
+                stored.set_result(submitted)
 
-        storing = self._writer.submit(
-            partial(submissions.submit, new=new), committed, rows=2, size=len(new.request)
-        )
-        if reserved:
-            storing.add_done_callback(partial(self._release_unless_stored, owner))
+        def failed(error: BaseException) -> None:
+            if reserved:
+                self._worker.release(owner)
+            if not stored.done():
+                stored.set_exception(error)
+
+        stored: asyncio.Future[Submitted] = asyncio.get_running_loop().create_future()
+        submit = partial(submissions.submit, new=new)
+        self._writer.post(submit, committed, failed, rows=4, size=len(new.request))
         try:
-            submitted = await asyncio.shield(storing)
+            submitted = await stored
         except asyncio.CancelledError:  # the caller went; the task is stored all the same and runs
             gone = True
             if reader is not None:
@@ -388,6 +394,7 @@ class TaskService:
             {**info, "kind": self.registry[info["agentRole"]].kind}
             for info in created.fields["agents"]
         ]
+        claimed = self._worker.reserve(owner)
         return NewTask(
             task_id=self._clock.task_id(),
             owner=owner,
@@ -403,8 +410,9 @@ class TaskService:
             idempotency_key=key,
             body_hash=body_hash,
             max_unfinished=self._settings.max_tasks_per_owner,
-            node=NODE if self._worker.reserve(owner) else None,
+            node=NODE if claimed else None,
             created=created,
+            starts=first_starts(self.registry, request, now) if claimed else (),
             now=now,
         )
 
@@ -416,26 +424,23 @@ class TaskService:
         return reader
 
     def _start(
-        self, submitted: Submitted, request: TaskRequest, owner: str, *, reserved: bool
+        self, submitted: Submitted, request: TaskRequest, new: NewTask, *, reserved: bool
     ) -> None:
         """What follows the commit of a submit; runs on the loop right after it."""
         if not submitted.replayed:
             logger.info("task accepted", extra={"task_id": submitted.task_id})
         if submitted.epoch and not submitted.replayed:
             key = RunKey(submitted.id, submitted.task_id, submitted.epoch)
-            self._worker.run(Claimed(key, owner, "", 0, 0), request)
+            begun = [start.fields["agentRole"] for start in new.starts]
+            self._worker.run(Claimed(key, new.owner, "", 0, 0), request, begun)
             return
         if reserved:
-            self._worker.release(owner)
+            self._worker.release(new.owner)
         queued = submitted.status == TaskStatus.QUEUED and not submitted.replayed
         if queued and not submitted.waits_for_others:
             self._worker.offer(
-                Delivery(submitted.id, submitted.task_id, owner, request.priority or 0, 1)
+                Delivery(submitted.id, submitted.task_id, new.owner, new.priority, 1)
             )
-
-    def _release_unless_stored(self, owner: str, storing: asyncio.Future[Submitted]) -> None:
-        if storing.exception() is not None:
-            self._worker.release(owner)
 
     async def _find_key(self, owner: str, key: str, body_hash: str) -> Task | None:
         task = await self._database.read(partial(listing.find_key, owner=owner, key=key))

@@ -7,14 +7,18 @@ without it noticing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from orchestrator.errors import AppendRefused, StorageError
 from orchestrator.events import Draft
-from orchestrator.orchestrator import Orchestrator, RunResult, TaskRun, task_info, terminal_event
+from orchestrator.orchestrator import (
+    Orchestrator, Progress, RunResult, TaskRun, task_info, terminal_event,
+)  # fmt: skip
 from orchestrator.runtime.channels import Channels
 from orchestrator.runtime.dispatch import Delivery, Dispatcher
 from orchestrator.runtime.history import load_progress
@@ -86,6 +90,8 @@ class Worker:
         self._running: dict[int, Run] = {}
         self._asyncio_tasks: set[asyncio.Task[None]] = set()
         self._accepting = False
+        self._handing_back = False
+        self._freed = asyncio.Event()
         self.stragglers: set[asyncio.Task[Any]] = set()
         """Agents that run on after their attempt was closed."""
 
@@ -97,7 +103,7 @@ class Worker:
     @property
     def accepting(self) -> bool:
         """Whether it claims tasks."""
-        return self._accepting and len(self.stragglers) < self._settings.max_stragglers
+        return self._accepting and len(self.stragglers) <= self._settings.max_stragglers
 
     def start(self) -> None:
         """Begin to claim."""
@@ -124,14 +130,23 @@ class Worker:
     def release(self, owner: str) -> None:
         """Give a reserved slot back."""
         self._taken -= 1
+        self._freed.set()
         self._dispatcher.ended(owner)
         self._fill()
 
-    def run(self, claimed: Claimed, request: TaskRequest | None = None) -> None:
-        """Run a claimed task in its reserved slot."""
+    def run(
+        self, claimed: Claimed, request: TaskRequest | None = None, begun: Sequence[str] = ()
+    ) -> None:
+        """Run a claimed task in its reserved slot.
+
+        Args:
+            claimed: The task.
+            request: What was asked for, if the task was submitted just now.
+            begun: Agents whose `agent_start` was stored with the claim.
+        """
         run = Run(key=claimed.run, owner=claimed.owner)
         self._running[claimed.run.id] = run
-        task = asyncio.create_task(self._run(run, claimed, request))
+        task = asyncio.create_task(self._run(run, claimed, request, begun))
         self._asyncio_tasks.add(task)
         task.add_done_callback(self._asyncio_tasks.discard)
 
@@ -147,13 +162,21 @@ class Worker:
             seconds: How long to wait before tasks are handed back.
         """
         self._accepting = False
-        if self._asyncio_tasks and seconds > 0:
-            await asyncio.wait(self._asyncio_tasks, timeout=seconds)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._idle()
+        self._handing_back = True  # also what is being claimed or loaded just now
+        self._writer.stop_waiting()
         for run in self._running.values():
             if run.task_run is not None:
                 run.task_run.stop("hand_back")
-        if self._asyncio_tasks:
-            await asyncio.wait(self._asyncio_tasks)
+        await self._idle()
+
+    async def _idle(self) -> None:
+        """Wait until no slot is taken."""
+        while self._taken:
+            self._freed.clear()
+            await self._freed.wait()
 
     def _take(self, owner: str) -> None:
         self._taken += 1
@@ -173,24 +196,32 @@ class Worker:
                 node=self._node,
                 now=self._clock.wall_ms(),
             )
-            future = self._writer.submit(claim, waits=True)
-            future.add_done_callback(partial(self._claimed, delivery.owner))
+            # By callbacks, which come in the order of commits: a cancel of the task in the same
+            # batch must find its run.
+            self._writer.post(
+                claim,
+                partial(self._claimed, delivery.owner),
+                partial(self._not_claimed, delivery.owner),
+                waits=True,
+            )
 
-    def _claimed(self, owner: str, future: asyncio.Future[Claimed | None]) -> None:
-        error = future.exception()
-        if error is not None:
-            logger.error("a claim failed: %s", error)
-        claimed = None if error is not None else future.result()
+    def _claimed(self, owner: str, claimed: Claimed | None) -> None:
         if claimed is None:
             self.release(owner)
         else:
             self.run(claimed)
 
-    async def _run(self, run: Run, claimed: Claimed, request: TaskRequest | None) -> None:
+    def _not_claimed(self, owner: str, error: BaseException) -> None:
+        logger.error("a claim failed: %s", error)
+        self.release(owner)
+
+    async def _run(
+        self, run: Run, claimed: Claimed, request: TaskRequest | None, begun: Sequence[str]
+    ) -> None:
         context = {"task_id": run.key.task_id}
         logger.info("task started", extra={**context, "epoch": run.key.epoch})
         try:
-            status = await self._drive(run, claimed, request)
+            status = await self._drive(run, claimed, request, begun)
             logger.info("task ended", extra={**context, "status": status})
         except AppendRefused as error:
             logger.warning("run lost: %s", error, extra=context)
@@ -199,41 +230,60 @@ class Worker:
         finally:
             self._leave(run)
 
-    async def _drive(self, run: Run, claimed: Claimed, request: TaskRequest | None) -> str:
-        recorder = LogRecorder(
-            self._writer, run.key, self._channels.publish,
-            clock=self._clock, active_ms=claimed.active_ms, log_bytes=claimed.log_bytes,
-            max_log_bytes=self._settings.max_task_log_bytes,
-        )  # fmt: skip
+    async def _drive(
+        self, run: Run, claimed: Claimed, request: TaskRequest | None, begun: Sequence[str]
+    ) -> str:
+        recorder = self._recorder(run, claimed.active_ms, claimed.log_bytes)
         try:
-            result = await self._result(run, claimed, request, recorder)
-            await recorder.flush()
-        except (AppendRefused, StorageError):
+            result = await self._result(run, claimed, request, begun, recorder)
+            if result.status == TaskStatus.QUEUED:
+                await recorder.flush()
+            return await self._end(run, recorder, result)
+        except AppendRefused:
             raise
         except Exception as error:  # our own fault; the task must end all the same
             logger.exception("run failed", extra={"task_id": run.key.task_id})
             words = f"The server failed to run this task ({type(error).__name__})."
-            result = RunResult(
-                status=TaskStatus.FAILED, outputs={}, failed={}, code="internal", error=words
-            )
-        return await self._end(run, recorder, result)
+            if run.task_run is not None:
+                result = run.task_run.broken_result("internal", words)
+            else:
+                result = RunResult(
+                    status=TaskStatus.FAILED, outputs={}, failed={}, code="internal", error=words
+                )
+            # With another recorder: this one may have failed, and takes nothing more.
+            return await self._end(run, self._recorder(run, recorder.active_ms, 0), result)
+
+    def _recorder(self, run: Run, active_ms: int, log_bytes: int) -> LogRecorder:
+        return LogRecorder(
+            self._writer, run.key, self._channels.publish,
+            clock=self._clock, active_ms=active_ms, log_bytes=log_bytes,
+            max_log_bytes=self._settings.max_task_log_bytes,
+        )  # fmt: skip
 
     async def _result(
-        self, run: Run, claimed: Claimed, request: TaskRequest | None, recorder: LogRecorder
+        self,
+        run: Run,
+        claimed: Claimed,
+        request: TaskRequest | None,
+        begun: Sequence[str],
+        recorder: LogRecorder,
     ) -> RunResult:
-        earlier = None
-        if request is None:
+        if request is not None:  # just submitted: nothing ran yet
+            earlier = Progress(begun=set(begun))
+        else:
             request = TaskRequest.model_validate_json(claimed.request)
             earlier = await self._database.read(partial(load_progress, id=run.key.id))
             earlier.active_seconds = claimed.active_ms / 1000
         missing = [r for r in request.selected_agents if r not in self._orchestrator.registry]
         if missing:
             return RunResult(
-                status=TaskStatus.FAILED, outputs={}, failed={}, code="agent_failed",
+                status=TaskStatus.FAILED, outputs=earlier.outputs, failed={}, code="agent_failed",
                 error=f"This server has no agent {missing[0]!r} any more.",
             )  # fmt: skip
         info = task_info(run.key.task_id, request)
         run.task_run = TaskRun(self._orchestrator, info, request, recorder, earlier)
+        if self._handing_back:
+            run.task_run.stop("hand_back")
         if run.stopped:
             run.task_run.stop("cancel")
         return await run.task_run.drive()
@@ -247,17 +297,12 @@ class Worker:
                 if refused.status != TaskStatus.CANCELLING:
                     raise
                 result = replace(result, status=TaskStatus.CANCELLED, code="cancelled")
-        now = self._clock.wall_ms()
-        finish = partial(
-            tasks.finish,
-            run=run.key,
-            draft=terminal_event(result, active_ms, now),
+        ended = await recorder.finish(
+            terminal_event(result, active_ms, self._clock.wall_ms()),
             completed=len(result.outputs),
             failed=len(result.failed),
-            active_ms=active_ms,
-            now=now,
+            publish=self.publish_end,
         )
-        ended = await self._writer.submit(finish, self.publish_end, rows=3, waits=True)
         return ended.own.status
 
     async def _hand_back(self, run: Run, result: RunResult, *, active_ms: int) -> str:
@@ -281,7 +326,7 @@ class Worker:
     def _leave(self, run: Run) -> None:
         del self._running[run.key.id]
         run.ended.set()
-        for role, straggler in (run.task_run.stragglers if run.task_run else {}).items():
+        for role, straggler in run.task_run.stragglers if run.task_run else ():
             logger.warning(
                 "agent did not stop", extra={"task_id": run.key.task_id, "agent": role}
             )

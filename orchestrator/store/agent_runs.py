@@ -11,7 +11,7 @@ from orchestrator.events import Draft, to_json
 from orchestrator.store.database import Connection
 from orchestrator.store.events import RunKey
 from orchestrator.store.tables import AgentRun
-from orchestrator.tasks import EVENT_TO_AGENT_STATUS, AgentStatus
+from orchestrator.tasks import EVENT_TO_AGENT_STATUS, AgentStatus, rounded_ms
 
 
 def begin(connection: Connection, run: RunKey, draft: Draft) -> None:
@@ -48,6 +48,36 @@ def end(connection: Connection, run: RunKey, draft: Draft, output: Any) -> None:
         connection.execute(
             "UPDATE task SET recoveries = 0 WHERE id = ? AND recoveries > 0", (run.id,)
         )
+
+
+def close_open(
+    connection: Connection, id: int, now: int, *, will_retry: bool
+) -> list[Draft]:
+    """Close the attempts of a task that have no end; the events are stored by the caller."""
+    rows = connection.execute(
+        "SELECT role, attempt, started FROM agent_run WHERE task = ? AND status = 'running'"
+        " ORDER BY id",
+        (id,),
+    ).fetchall()
+    drafts = []
+    for role, attempt, started in rows:
+        seconds = max(0, now - started) / 1000
+        fields = {
+            "agentRole": role,
+            "attempt": attempt,
+            "status": "cancelled",
+            "executionTime": rounded_ms(seconds),
+            "error": "The server ended while the agent ran.",
+            "code": "interrupted",
+            "willRetry": will_retry,
+        }
+        connection.execute(
+            "UPDATE agent_run SET status = 'cancelled', error = ?, code = ?, ended = ?,"
+            " execution_ms = ? WHERE task = ? AND role = ? AND attempt = ?",
+            (fields["error"], "interrupted", now, fields["executionTime"], id, role, attempt),
+        )
+        drafts.append(Draft("agent_error", fields, now))
+    return drafts
 
 
 def set_checkpoint(connection: Connection, run: RunKey, role: str, attempt: int, data: str) -> None:

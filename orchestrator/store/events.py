@@ -5,7 +5,7 @@ A number is given once, by the transaction that stores the event; a rollback tak
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import text
@@ -37,6 +37,10 @@ class RunKey(NamedTuple):
     epoch: int
 
 
+Change = Callable[[Connection, RunKey], None]
+"""A change of other rows in the transaction of an event."""
+
+
 class Appended(NamedTuple):
     """What a transaction added to a log."""
 
@@ -56,8 +60,9 @@ _INSERT = "INSERT INTO event (task, seq, type, data) VALUES (?, ?, ?, ?)"
 
 
 def append(
-    connection: Connection, run: RunKey, drafts: Sequence[Draft], *, active_ms: int, now: int
-) -> Appended | AppendRefused:
+    connection: Connection, run: RunKey, drafts: Sequence[Draft], *, active_ms: int, now: int,
+    changes: Sequence[Change] = (),
+) -> Appended | AppendRefused:  # fmt: skip
     """Append a run's events; refused when another epoch owns the task or its status forbids it.
 
     Args:
@@ -66,6 +71,7 @@ def append(
         drafts: In order.
         active_ms: How long the task has been active so far.
         now: Milliseconds since 1970.
+        changes: What else belongs into this transaction.
     """
     encoded = [encode(run.task_id, draft) for draft in drafts]
     size = sum(len(e.head) + len(e.tail) + 8 for e in encoded)
@@ -80,6 +86,8 @@ def append(
         StoredEvent(seq, e.type, e.numbered(seq)) for seq, e in enumerate(encoded, start=first)
     ]
     insert(connection, run.id, events)
+    for change in changes:
+        change(connection, run)
     return Appended(run.id, events, status)
 
 

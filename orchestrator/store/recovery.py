@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from orchestrator.events import Draft
-from orchestrator.store import tasks
+from orchestrator.store import agent_runs, tasks
 from orchestrator.store.database import Connection
 from orchestrator.store.events import Appended
-from orchestrator.tasks import TaskStatus, rounded_ms
+from orchestrator.tasks import TaskStatus
 
 
 class Lost(NamedTuple):
@@ -76,7 +76,7 @@ def find_queued(connection: Connection) -> list[Waiting]:
 
 def requeue(connection: Connection, lost: Lost, *, now: int) -> Appended:
     """`running` → `queued` (reason recovered), `pausing` → `paused`; open attempts are closed."""
-    drafts = close_attempts(connection, lost.id, now, will_retry=True)
+    drafts = agent_runs.close_open(connection, lost.id, now, will_retry=True)
     done = [
         row[0]
         for row in connection.execute(
@@ -99,7 +99,7 @@ def requeue(connection: Connection, lost: Lost, *, now: int) -> Appended:
 
 def close(connection: Connection, lost: Lost, *, error: str, code: str, now: int) -> tasks.Ended:
     """End a lost task as failed; open attempts are closed first."""
-    drafts = close_attempts(connection, lost.id, now, will_retry=False)
+    drafts = agent_runs.close_open(connection, lost.id, now, will_retry=False)
     fields = {
         "status": TaskStatus.FAILED.value,
         "error": error,
@@ -112,39 +112,9 @@ def close(connection: Connection, lost: Lost, *, error: str, code: str, now: int
 
 def close_cancelled(connection: Connection, lost: Lost, *, now: int) -> tasks.Ended:
     """End a lost task that was being cancelled."""
-    drafts = close_attempts(connection, lost.id, now, will_retry=False)
+    drafts = agent_runs.close_open(connection, lost.id, now, will_retry=False)
     drafts.append(tasks.cancelled_event(lost.cancel_requested_by, lost.active_ms, now))
     return _end(connection, lost, drafts, now)
-
-
-def close_attempts(
-    connection: Connection, id: int, now: int, *, will_retry: bool
-) -> list[Draft]:
-    """Close the attempts of a task that have no end; the events are stored by the caller."""
-    rows = connection.execute(
-        "SELECT role, attempt, started FROM agent_run WHERE task = ? AND status = 'running'"
-        " ORDER BY id",
-        (id,),
-    ).fetchall()
-    drafts = []
-    for role, attempt, started in rows:
-        seconds = max(0, now - started) / 1000
-        fields = {
-            "agentRole": role,
-            "attempt": attempt,
-            "status": "cancelled",
-            "executionTime": rounded_ms(seconds),
-            "error": "The server ended while the agent ran.",
-            "code": "interrupted",
-            "willRetry": will_retry,
-        }
-        connection.execute(
-            "UPDATE agent_run SET status = 'cancelled', error = ?, code = ?, ended = ?,"
-            " execution_ms = ? WHERE task = ? AND role = ? AND attempt = ?",
-            (fields["error"], "interrupted", now, fields["executionTime"], id, role, attempt),
-        )
-        drafts.append(Draft("agent_error", fields, now))
-    return drafts
 
 
 def _end(connection: Connection, lost: Lost, drafts: list[Draft], now: int) -> tasks.Ended:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from orchestrator.errors import (
     FieldError, IdempotencyMismatch, InvalidRequest, LimitExceeded, PoststreamError,
 )  # fmt: skip
 from orchestrator.events import Draft
-from orchestrator.store import events
+from orchestrator.store import agent_runs, events
 from orchestrator.store.database import Connection
-from orchestrator.store.events import StoredEvent
+from orchestrator.store.events import RunKey, StoredEvent
 from orchestrator.tasks import TaskStatus
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewTask:
+class NewTask(NamedTuple):
     """A task to be stored."""
 
     task_id: str
@@ -42,6 +40,8 @@ class NewTask:
     node: str | None
     """Who claims it at once; None leaves it queued."""
     created: Draft
+    starts: Sequence[Draft]
+    """`agent_start` of the agents it begins with, if it is claimed at once."""
     now: int
 
 
@@ -108,12 +108,14 @@ _INSERT = (
 def _store(connection: Connection, new: NewTask, waits: list[int]) -> Submitted:
     claimed = new.node is not None and not waits
     status = TaskStatus.RUNNING if claimed else TaskStatus.QUEUED
-    stored = events.number(new.task_id, [new.created], last_seq=1)
+    drafts = [new.created, *new.starts] if claimed else [new.created]
+    stored = events.number(new.task_id, drafts, last_seq=len(drafts))
     epoch = 1 if claimed else 0
     id = _insert(connection, new, status=status, epoch=epoch, stored=stored)
-    connection.executemany(
-        "INSERT INTO dependency (task, after) VALUES (?, ?)", [(id, other) for other in waits]
-    )
+    for start in drafts[1:]:
+        agent_runs.begin(connection, RunKey(id, new.task_id, epoch), start)
+    for other in waits:
+        connection.execute("INSERT INTO dependency (task, after) VALUES (?, ?)", (id, other))
     return Submitted(id, new.task_id, status, epoch, stored, False, bool(waits))
 
 

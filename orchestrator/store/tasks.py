@@ -8,9 +8,9 @@ from typing import NamedTuple
 from orchestrator.errors import AppendRefused, CursorBeyondEnd, PoststreamError, TaskConflict
 from orchestrator.errors import TaskNotFound
 from orchestrator.events import Draft, to_json
-from orchestrator.store import events
+from orchestrator.store import agent_runs, events
 from orchestrator.store.database import Connection
-from orchestrator.store.events import Appended, RunKey
+from orchestrator.store.events import Appended, Change, RunKey
 from orchestrator.store.submissions import dependency_failed
 from orchestrator.tasks import END_STATES, MOVES, TaskStatus
 
@@ -67,25 +67,40 @@ def claim(
 
 
 def finish(
-    connection: Connection, run: RunKey, draft: Draft, *, completed: int, failed: int,
-    active_ms: int, now: int,
+    connection: Connection, run: RunKey, draft: Draft, *, before: Sequence[Draft],
+    changes: Sequence[Change], completed: int, failed: int, active_ms: int, now: int,
 ) -> Ended | AppendRefused:  # fmt: skip
-    """End a task as its run says, unless it is being cancelled: then it ends cancelled."""
+    """End a task as its run says, unless it is being cancelled: then it ends cancelled.
+
+    Args:
+        connection: The writer's.
+        run: Whose task it is.
+        draft: The terminal event.
+        before: Events of the run that are not stored yet.
+        changes: What belongs to those.
+        completed: How many agents delivered.
+        failed: How many did not.
+        active_ms: How long the task was active.
+        now: Milliseconds since 1970.
+    """
     row = connection.execute(
         "SELECT status, cancel_requested_by FROM task WHERE id = ? AND epoch = ?",
         (run.id, run.epoch),
     ).fetchone()
-    if row is None or row[0] in END_STATES:
+    if row is None or row[0] in END_STATES or row[0] == TaskStatus.QUEUED:
         return events.refusal(connection, run)
     if row[0] == TaskStatus.CANCELLING:
         draft = cancelled_event(
             row[1], active_ms, now, not_stopped=draft.fields.get("notStopped", ())
         )
-    connection.execute(
-        "UPDATE task SET agents_completed = ?, agents_failed = ? WHERE id = ?",
-        (completed, failed, run.id),
-    )
-    return _end(connection, run.id, run.task_id, draft, active_ms=active_ms, now=now)
+    for change in changes:
+        change(connection, run)
+    if draft.fields.get("code") == "internal":  # whatever broke, no attempt stays without an end
+        before = [*before, *agent_runs.close_open(connection, run.id, now, will_retry=False)]
+    return _end(
+        connection, run.id, run.task_id, draft, before=before, active_ms=active_ms, now=now,
+        agents=(completed, failed),
+    )  # fmt: skip
 
 
 def hand_back(
@@ -182,7 +197,7 @@ def end(
 
 def _end(
     connection: Connection, id: int, task_id: str, draft: Draft, *, active_ms: int, now: int,
-    before: Sequence[Draft] = (),
+    before: Sequence[Draft] = (), agents: tuple[int, int] | None = None,
 ) -> Ended:  # fmt: skip
     """The terminal transaction: status and event together, and what waited for this task."""
     fields = draft.fields
@@ -191,10 +206,13 @@ def _end(
     row = connection.execute(
         "UPDATE task SET status = ?, error = ?, code = ?, usage = coalesce(?, usage), ended = ?,"
         " updated = ?, active_ms = ?, node = NULL, cancel_deadline = NULL,"
+        " agents_completed = coalesce(?, agents_completed),"
+        " agents_failed = coalesce(?, agents_failed),"
         " last_seq = last_seq + ? WHERE id = ? RETURNING last_seq",
         (
             status, fields.get("error"), fields.get("code"),
-            None if usage is None else to_json(usage), now, now, active_ms, len(before) + 1, id,
+            None if usage is None else to_json(usage), now, now, active_ms,
+            *(agents or (None, None)), len(before) + 1, id,
         ),
     ).fetchone()  # fmt: skip
     own = store(connection, id, task_id, [*before, draft], row[0], status)

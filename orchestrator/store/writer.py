@@ -18,7 +18,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, TypeVar
 
 from orchestrator.errors import PoststreamError, StorageCorrupt, StorageError, StorageFull
 from orchestrator.store.database import Connection, Database
@@ -37,26 +37,29 @@ IO_ERRORS = 3  # in a row; then this process cannot be trusted to store anything
 COMMIT_BYTES = 16 * 1024  # a small transaction touches about four pages
 
 
-class _Item(Generic[T]):
-    __slots__ = ("answer", "error", "future", "on_commit", "operation", "rows", "size", "waits")
+class _Lost(StorageError):
+    """The database cannot be written any more; not what an operation may raise."""
+
+
+class _Item:
+    __slots__ = ("answer", "error", "on_commit", "on_failure", "operation", "rows", "size", "waits")
 
     def __init__(
         self,
-        operation: Operation[T],
-        future: asyncio.Future[T],
-        on_commit: Callable[[T], None] | None,
-        *,
+        operation: Operation[Any],
+        on_commit: Callable[[Any], None],
+        on_failure: Callable[[BaseException], None],
         rows: int,
         size: int,
         waits: bool,
     ) -> None:
         self.operation = operation
-        self.future = future
         self.on_commit = on_commit
+        self.on_failure = on_failure
         self.rows = rows
         self.size = size
         self.waits = waits
-        self.answer: T = cast(T, None)
+        self.answer: Any = None
         self.error: BaseException | None = None
 
 
@@ -84,11 +87,13 @@ class Writer:
         self._at = at
         self._on_fatal = on_fatal
         self._connection = database.connect()
-        self._queue: queue.SimpleQueue[_Item[Any] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._batch = 0
         self._unmoved = 0
         self._fatal: StorageError | None = None
+        self._closed = False
+        self._patient = True
         self.commits = 0
         """Transactions committed so far."""
         self._connection.execute(
@@ -99,6 +104,39 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="poststream-writer", daemon=True)
         self._thread.start()
 
+    def post(
+        self,
+        operation: Operation[T],
+        on_commit: Callable[[T], None],
+        on_failure: Callable[[BaseException], None],
+        *,
+        rows: int = 1,
+        size: int = 0,
+        waits: bool = False,
+    ) -> None:
+        """Hand over an operation; exactly one of the callbacks is called, on the loop.
+
+        Args:
+            operation: Runs in the writer's thread, perhaps more than once; only the last run
+                counts.
+            on_commit: Called with the answer once it is committed, in the order of commits.
+            on_failure: Called with one of the errors below; nothing was stored then.
+            rows: About how many rows it writes.
+            size: About how many bytes.
+            waits: Whether it waits while there is no room (a run does, a request does not).
+
+        Errors:
+            StorageFull: There is no room, and the operation does not wait.
+            StorageError: Nothing can be stored any more.
+            PoststreamError: What the operation returned instead of an answer.
+            Exception: What the operation raised.
+        """
+        if self._fatal is not None or self._closed:
+            error = self._fatal or StorageError("The database is closed.")
+            self._loop.call_soon(on_failure, error)
+            return
+        self._queue.put(_Item(operation, on_commit, on_failure, rows, size, waits))
+
     def submit(
         self,
         operation: Operation[T],
@@ -108,42 +146,38 @@ class Writer:
         size: int = 0,
         waits: bool = False,
     ) -> asyncio.Future[T]:
-        """Hand over an operation.
-
-        Args:
-            operation: Runs in the writer's thread, perhaps more than once; only the last run
-                counts.
-            on_commit: Called on the loop with the answer, in the order of commits, before the
-                future is done.
-            rows: About how many rows it writes.
-            size: About how many bytes.
-            waits: Whether it waits while there is no room (a run does, a request does not).
-
-        Returns:
-            The answer, once it is committed. Cancelling it withdraws nothing.
-
-        Raises (by the future):
-            StorageFull: There is no room, and the operation does not wait.
-            StorageError: Nothing can be stored any more.
-            PoststreamError: What the operation returned instead of an answer.
-            Exception: What the operation raised; nothing of it was stored.
-        """
+        """As `post`, with a future for the answer; cancelling it withdraws nothing."""
         future: asyncio.Future[T] = self._loop.create_future()
-        if self._fatal is not None:
-            future.set_exception(self._fatal)
-            return future
-        self._queue.put(_Item(operation, future, on_commit, rows=rows, size=size, waits=waits))
+
+        def committed(answer: T) -> None:
+            try:
+                if on_commit is not None:
+                    on_commit(answer)
+            finally:
+                if not future.done():
+                    future.set_result(answer)
+
+        def failed(error: BaseException) -> None:
+            if not future.done():
+                future.set_exception(error)
+
+        self.post(operation, committed, failed, rows=rows, size=size, waits=waits)
         return future
+
+    def stop_waiting(self) -> None:
+        """From now on there is either room for an operation or it fails with `StorageFull`."""
+        self._patient = False
 
     async def close(self) -> None:
         """Commit what was handed over, then stop."""
+        self._closed = True
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
 
     # -- from here on in the writer's thread --------------------------------------------------
 
     def _run(self) -> None:
-        waiting: list[_Item[Any]] = []  # operations that wait for room
+        waiting: list[_Item] = []  # operations that wait for room
         open_ = True
         while open_:
             batch, open_ = self._take(timeout=RETRY_SECONDS if waiting else IDLE_SECONDS)
@@ -154,8 +188,13 @@ class Writer:
             batch = waiting + batch
             waiting = []
             if batch:
-                self.commit(batch)
-                waiting = [i for i in batch if isinstance(i.error, StorageFull) and i.waits]
+                try:
+                    self.commit(batch)
+                except Exception as error:  # this thread must not end before it is told to
+                    logger.exception("the writer failed")
+                    self._give_up(batch, StorageError(f"The writer failed: {error!r}"))
+                if self._patient:
+                    waiting = [i for i in batch if isinstance(i.error, StorageFull) and i.waits]
                 done = [i for i in batch if i not in waiting] if waiting else batch
                 self._loop.call_soon_threadsafe(self._deliver, done)
             if self._unmoved > CHECKPOINT_BYTES:
@@ -166,9 +205,9 @@ class Writer:
         self._checkpoint()
         self._connection.close()
 
-    def _take(self, *, timeout: float) -> tuple[list[_Item[Any]], bool]:
+    def _take(self, *, timeout: float) -> tuple[list[_Item], bool]:
         """All that waits, up to a batch; False with it when no more will come."""
-        batch: list[_Item[Any]] = []
+        batch: list[_Item] = []
         rows = 0
         try:
             item = self._queue.get(timeout=timeout)
@@ -182,20 +221,23 @@ class Writer:
             return batch, True
         return batch, False
 
-    def commit(self, batch: list[_Item[Any]]) -> None:
+    def commit(self, batch: list[_Item]) -> None:
         """Run a batch in one transaction; afterwards each item has its answer or its error."""
+        if self._fatal is not None:  # handed over before that was known
+            for item in batch:
+                item.error = self._fatal
+            return
         try:
             self._transact(batch)
         except sqlite3.Error as error:
             self._handle(batch, error)
-        except StorageError as error:
-            self._rollback()
+        except _Lost as error:
             self._give_up(batch, error)
         except Exception:  # an operation's own fault; which one is found by running them alone
             self._rollback()
             self._one_by_one(batch)
 
-    def _transact(self, batch: list[_Item[Any]]) -> None:
+    def _transact(self, batch: list[_Item]) -> None:
         for attempt in range(IO_ERRORS):
             try:
                 self._at("before_begin")
@@ -218,7 +260,7 @@ class Writer:
                 if self._reopen():
                     break
         else:
-            raise StorageError("The database could not be written three times in a row.")
+            raise _Lost("The database could not be written three times in a row.")
         self._batch += 1
         self.commits += 1
         self._unmoved += COMMIT_BYTES + sum(item.size for item in batch)
@@ -226,19 +268,26 @@ class Writer:
 
     def _reopen(self) -> bool:
         """After an I/O error the outcome is unknown: ask a new connection; True if committed."""
-        try:
-            self._connection.close()
-            self._connection = self._database.connect()
-            row = self._connection.execute(
-                "SELECT batch FROM node WHERE id = ?", (self._node,)
-            ).fetchone()
-        except (sqlite3.Error, StorageError):
-            time.sleep(0.05)
-            return False
-        return row is not None and row[0] == self._batch + 1
+        for attempt in range(IO_ERRORS):
+            try:
+                self._connection.close()
+                self._connection = self._database.connect()
+                row = self._connection.execute(
+                    "SELECT batch FROM node WHERE id = ?", (self._node,)
+                ).fetchone()
+            except (sqlite3.Error, StorageError) as error:
+                logger.error("storage error %s, reopening, try %d", error, attempt + 1)
+                time.sleep(0.05)
+            else:
+                return row is not None and row[0] == self._batch + 1
+        raise _Lost("The database could not be opened three times in a row.")
 
-    def _handle(self, batch: list[_Item[Any]], error: sqlite3.Error) -> None:
-        self._rollback()
+    def _handle(self, batch: list[_Item], error: sqlite3.Error) -> None:
+        try:
+            self._rollback()
+        except _Lost as lost:
+            self._give_up(batch, lost)
+            return
         if _is_full(error):
             for item in batch:
                 item.error = StorageFull()
@@ -252,18 +301,17 @@ class Writer:
             logger.error("operation failed: %s", error, exc_info=error)
             batch[0].error = StorageError("The database refused an operation.")
 
-    def _one_by_one(self, batch: list[_Item[Any]]) -> None:
+    def _one_by_one(self, batch: list[_Item]) -> None:
         for item in batch:
             try:
                 self._transact([item])
             except sqlite3.Error as error:
                 self._handle([item], error)
-            except StorageError as error:
-                self._rollback()
+            except _Lost as error:
                 self._give_up([item], error)
             except Exception as error:  # noqa: BLE001 - handed to whoever asked
-                self._rollback()
                 item.error = error
+                self._rollback()
 
     def _rollback(self) -> None:
         try:
@@ -272,7 +320,7 @@ class Writer:
         except sqlite3.Error:
             self._reopen()
 
-    def _give_up(self, batch: list[_Item[Any]], error: StorageError) -> None:
+    def _give_up(self, batch: list[_Item], error: StorageError) -> None:
         for item in batch:
             item.error = error
         if self._fatal is None:
@@ -293,25 +341,29 @@ class Writer:
 
     # -- on the loop again ---------------------------------------------------------------------
 
-    def _deliver(self, batch: list[_Item[Any]]) -> None:
+    def _deliver(self, batch: list[_Item]) -> None:
         for item in batch:
-            if item.error is None and item.on_commit is not None:
-                item.on_commit(item.answer)
-            if item.future.done():  # nobody waits any more
-                continue
-            if item.error is not None:
-                item.future.set_exception(item.error)
-            else:
-                item.future.set_result(item.answer)
+            try:
+                if item.error is None:
+                    item.on_commit(item.answer)
+                else:
+                    item.on_failure(item.error)
+            except Exception:  # one that fails must not keep the others from their answers
+                logger.exception("a callback failed")
+
+
+def _code(error: sqlite3.Error) -> int:
+    # Errors of the driver itself, e.g. about an argument, have none.
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def _is_full(error: sqlite3.Error) -> bool:
-    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL
+    return _code(error) == sqlite3.SQLITE_FULL
 
 
 def _is_io_error(error: sqlite3.Error) -> bool:
-    return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+    return _code(error) in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 
 
 def _is_corrupt(error: sqlite3.Error) -> bool:
-    return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

@@ -40,7 +40,6 @@ MEDIA_TYPES = [
     b"application/json; charset=utf-8",
     b"application/json;charset=UTF-8",
     b'application/json ; charset="utf-8"',
-    b"application/json; charset=utf8",
 ]
 
 NO_MEDIA_TYPES = [
@@ -57,6 +56,7 @@ NO_MEDIA_TYPES = [
     b"application/json-patch+json",
     b"application/vnd.api+json",
     b"application/jsonp",
+    b"application/json; charset=utf8",
     b"application/json; charset=utf-7",
     b"application/json; charset=utf-16",
     b"application/json; charset=latin-1",

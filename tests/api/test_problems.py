@@ -95,7 +95,9 @@ def test_every_error_has_its_answer(
 
 
 def test_every_error_of_the_api_is_in_the_table() -> None:
-    classes = [c for _, c in inspect.getmembers(api, inspect.isclass) if issubclass(c, api.ApiError)]
+    classes = [
+        c for _, c in inspect.getmembers(api, inspect.isclass) if issubclass(c, api.ApiError)
+    ]
     abstract = {api.ApiError, api.ConnectionFault}
     assert {c for c in classes if not any(a in PROBLEMS for a in c.__mro__)} == abstract
 

@@ -126,7 +126,9 @@ def test_a_request_that_can_be_executed_is_taken(name: str) -> None:
     assert request.selected_agents
 
 
-@pytest.mark.parametrize(("change", "pointer", "detail"), REFUSED, ids=lambda value: str(value)[:60])
+@pytest.mark.parametrize(
+    ("change", "pointer", "detail"), REFUSED, ids=lambda value: str(value)[:60]
+)
 def test_a_wrong_field_is_named_as_it_was_sent(
     change: dict[str, Any], pointer: str, detail: str
 ) -> None:

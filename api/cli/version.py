@@ -1,0 +1,39 @@
+"""`poststream version`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from api.cli.terminal import PROGRAM, print_data, print_json
+
+
+def command(
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print the version."""
+    import platform
+
+    found = installed_version()
+    if json:
+        print_json(
+            {
+                "version": found,
+                "python": platform.python_version(),
+                "platform": platform.platform(),
+            }
+        )
+    else:
+        print_data(f"{PROGRAM} {found}")
+
+
+def installed_version() -> str:
+    """The version that is installed; ``unknown`` in a checkout that is not."""
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as read_version
+
+    try:
+        return read_version(PROGRAM)
+    except PackageNotFoundError:
+        return "unknown"

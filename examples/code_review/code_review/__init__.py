@@ -1,0 +1,1 @@
+"""Agents that review a git repository."""

@@ -1,0 +1,163 @@
+"""The server that tests start as a process of its own, and the same inside the test's loop.
+
+    python -m tests.e2e.serving [--kill-at POINT --count N]
+
+It differs from `poststream serve` in its agents, and in `--kill-at`: that ends it by SIGKILL the
+n-th time the writer passes a crash point.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from api.app import create_app
+from api.auth import make_token
+from api.server import Server, listen, run_server
+from api.settings import Settings
+from orchestrator.agents import AgentContext, AgentRegistry
+from orchestrator.kinds.scripted import register_scripted
+from tests.e2e.client import Client, until
+from tests.server import SECRET, ServerProcess
+
+ALL = ("tasks:read", "tasks:execute")
+
+
+class Gate:
+    """An agent that writes a line and then waits until a file is there."""
+
+    role, name, description = "gate", "Gate", "Waits for the file that inputs.gate names."
+
+    async def run(self, context: AgentContext) -> None:
+        await context.write("waiting")
+        while not Path(context.inputs["gate"]).exists():
+            await asyncio.sleep(0.005)
+
+
+class Stubborn:
+    """An agent that does not stop when it is told to, until a file is there."""
+
+    role, name, description = "stubborn", "Stubborn", "Swallows every cancel."
+
+    async def run(self, context: AgentContext) -> None:
+        await context.progress("not listening")
+        while not Path(context.inputs["gate"]).exists():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.005)
+
+
+class Librarian:
+    """An agent that saves what `inputs.files` holds by name, and says so in its output."""
+
+    role, name, description = "librarian", "Librarian", "Saves inputs.files as artifacts."
+
+    async def run(self, context: AgentContext) -> None:
+        for name, content in context.inputs["files"].items():
+            await context.save_artifact(name, content, "text/html; charset=utf-8")
+        await context.write("saved")
+
+
+class Reader:
+    """An agent that writes what the agents before it have delivered."""
+
+    role, name, description = "reader", "Reader", "Repeats the outputs of earlier agents."
+
+    async def run(self, context: AgentContext) -> None:
+        for role, output in sorted(context.outputs.items()):
+            await context.write(f"{role}={output.text};")
+
+
+def make_registry() -> AgentRegistry:
+    """The scripted agents and those that a script cannot play."""
+    registry = AgentRegistry(Gate(), Stubborn(), Librarian(), Reader())
+    registry.register(_Missing(), unavailable="Set POSTSTREAM_SOMETHING.")
+    register_scripted(registry)
+    return registry
+
+
+class _Missing:
+    role, name, description = "missing", "Missing", "Cannot be used here."
+
+    async def run(self, context: AgentContext) -> None:
+        raise AssertionError
+
+
+def token(
+    subject: str = "alice", *scopes: str, ttl_seconds: int = 3600, secret: str = SECRET
+) -> str:
+    """A token that the test servers accept."""
+    return make_token(
+        secret, subject=subject, scopes=scopes or ALL, ttl_seconds=ttl_seconds,
+        issuer="poststream", audience="poststream",
+    )  # fmt: skip
+
+
+def process(folder: Path, *, kill_at: str = "", count: int = 1) -> ServerProcess:
+    """This server as a process; not started yet."""
+    command = [sys.executable, "-m", "tests.e2e.serving"]
+    if kill_at:
+        command += ["--kill-at", kill_at, "--count", str(count)]
+    return ServerProcess(folder, command=command)
+
+
+def caller(server: ServerProcess, subject: str = "alice", *scopes: str) -> Client:
+    """Somebody who calls a process."""
+    return Client(server.port, token(subject, *scopes))
+
+
+@contextlib.asynccontextmanager
+async def inside(
+    data_dir: Path,
+    *,
+    registry: AgentRegistry | None = None,
+    at: Callable[[str], None] = lambda _: None,
+    **settings: object,
+) -> AsyncIterator[Client]:
+    """A real server on a free port, in the loop of the test; yields alice."""
+    values = {"data_dir": data_dir, "jwt_secret": SECRET, "drain_seconds": 0, **settings}
+    listener = listen("127.0.0.1", 0)
+    chosen = Settings(**values, port=listener.getsockname()[1])
+    server = Server(create_app(chosen, registry or make_registry(), at=at), chosen)
+    serving = asyncio.create_task(server.run_app(listener))
+
+    async def started() -> bool:
+        assert not serving.done(), serving
+        return server.started
+
+    try:
+        await until(started, "the server started")
+        yield Client(chosen.port, token())
+    finally:
+        server.stop()
+        await serving
+
+
+def main() -> int:
+    """Serve until told to stop."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--kill-at", default="")
+    parser.add_argument("--count", type=int, default=1)
+    options = parser.parse_args()
+    left = options.count
+
+    def at(point: str) -> None:
+        nonlocal left
+        left -= point == options.kill_at
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    listener = listen("127.0.0.1", Settings().port)
+    settings = Settings(port=listener.getsockname()[1])
+    server = Server(create_app(settings, make_registry(), at=at), settings)
+    print(settings.url, flush=True)
+    return run_server(server, listener)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
