@@ -196,8 +196,8 @@ class Attempt:
             status, retryable = "cancelled", False
         return Outcome(
             status=status,
-            error=self._redact(error)[:4000],
-            code=code,
+            error=str(cleaned(self._redact(error)[:4000])),
+            code=str(cleaned(code)),
             retryable=retryable,
             output=AgentOutput(artifacts=tuple(self._reporter.artifacts.values())),
         )

@@ -7,23 +7,22 @@ start when nothing it depends on is missing and there is room for it.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from orchestrator.tasks import TaskRequest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(NamedTuple):
     """The order of one task's agents."""
 
     roles: tuple[str, ...]
     """All agents, in the order they were selected."""
     max_parallel: int
     """How many may run at the same time."""
-    depends_on: Mapping[str, Collection[str]] = field(default_factory=dict)
-    """What must have delivered before a role starts."""
     stops_on_error: bool
     """Whether nothing new starts once an agent failed."""
+    depends_on: Mapping[str, Collection[str]]
+    """What must have delivered before a role starts."""
 
     @classmethod
     def of(cls, request: TaskRequest) -> Plan:
@@ -44,10 +43,10 @@ class Plan:
             ended: Roles that ended; True for those that delivered.
             running: Roles that run.
         """
-        if self.stops_on_error and not all(ended.values()):
-            return []
         room = self.max_parallel - len(running)
         if room <= 0 or len(ended) + len(running) == len(self.roles):
+            return []
+        if self.stops_on_error and not all(ended.values()):
             return []
         waiting = (role for role in self.roles if role not in ended and role not in running)
         return [

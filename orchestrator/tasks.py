@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import graphlib
 import hashlib
 import math
@@ -175,7 +176,7 @@ class TaskRequest(BaseModel):
             return self.on_agent_error == "stop"
         return self.mode != "parallel"
 
-    @property
+    @functools.cached_property
     def shown_title(self) -> str:
         """The title, else the first line of the description, cut at 80 characters."""
         if self.title is not None:

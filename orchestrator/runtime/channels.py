@@ -62,7 +62,7 @@ class Channels:
         self._max_bytes = max_bytes
         self._page = page
         self._channels: dict[int, Channel] = {}
-        self._ages: deque[tuple[Channel, int]] = deque()
+        self._ages: deque[tuple[Channel, int, int]] = deque()
         self._kept = 0
         self.bytes = 0
         """What all frames take now."""
@@ -120,16 +120,15 @@ class Channels:
             # Something is missing in between: start anew, the log has the rest.
             self._clear(channel)
             channel.first = events[0].seq
-        for event in events:
-            data = frame(*event)
-            channel.frames.append(data)
-            self._ages.append((channel, event.seq))
-            self.bytes += len(data)
-        self._kept += len(events)
+        frames = [frame(*event) for event in events]
+        channel.frames.extend(frames)
+        self.bytes += sum(map(len, frames))
+        self._kept += len(frames)
+        self._ages.append((channel, events[0].seq, events[-1].seq))
         channel.last_seq = events[-1].seq
         while self.bytes > self._max_bytes:
             self._drop_oldest()
-        if len(self._ages) > 2 * self._kept + 2 * MAX_FRAMES:
+        if len(self._ages) > self._kept + MAX_FRAMES:
             self._forget_dropped()
 
     def _clear(self, channel: Channel) -> None:
@@ -138,17 +137,17 @@ class Channels:
         channel.frames.clear()
 
     def _drop_oldest(self) -> None:
-        channel, seq = self._ages.popleft()
-        if channel.frames and channel.first == seq:
+        channel, first, last = self._ages.popleft()
+        while channel.frames and first <= channel.first <= last:
             self.bytes -= len(channel.frames.popleft())
             self._kept -= 1
             channel.first += 1
 
     def _forget_dropped(self) -> None:
         self._ages = deque(
-            (channel, seq)
-            for channel, seq in self._ages
-            if channel.first <= seq < channel.first + len(channel.frames)
+            (channel, first, last)
+            for channel, first, last in self._ages
+            if channel.frames and channel.first <= last
         )
 
 

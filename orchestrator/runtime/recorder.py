@@ -28,6 +28,7 @@ MERGED_BYTES = 64 * 1024  # pieces of text become one event up to here
 LINGER_TURNS = 3  # turns of the loop progress waits for company: an agent that ends at once
 EVENT_OVERHEAD = 160  # bytes of an event beside what an agent wrote
 
+
 class _Buffer:
     """What one attempt has reported and no transaction has taken yet."""
 
@@ -142,7 +143,10 @@ class LogRecorder:
         """See `Recorder.store_process_group`."""
         await self._change(
             partial(
-                agent_runs.set_process_group, role=role, attempt=attempt, group=group,
+                agent_runs.set_process_group,
+                role=role,
+                attempt=attempt,
+                group=group,
                 started=started,
             )  # fmt: skip
         )

@@ -161,9 +161,9 @@ class TaskService:
             nonlocal reader
             if attach and not submitted.replayed and not gone:
                 reader = self._open(submitted)
-            self._start(submitted, request, new, reserved=reserved)
-            if not stored.done():
+            if not stored.done():  # first, so that the first event is sent before the run begins
                 stored.set_result(submitted)
+            self._start(submitted, request, new, reserved=reserved)
 
         def failed(error: BaseException) -> None:
             if reserved:
@@ -304,15 +304,18 @@ class TaskService:
             TaskNotFound: There is no such task or artifact, or it is somebody else's.
         """
         task = await self.find(task_id, owner=owner)
-        found = await self._database.read(
-            partial(artifacts.find, id=task.id, role=role, name=name)
-        )
+        found = await self._database.read(partial(artifacts.find, id=task.id, role=role, name=name))
         if found is None:
             raise TaskNotFound(task_id)
         return found, self._pieces(found.id)
 
     async def cancel(
-        self, task_id: str, *, owner: str | None, requested_by: str, last_event_id: int | None = None
+        self,
+        task_id: str,
+        *,
+        owner: str | None,
+        requested_by: str,
+        last_event_id: int | None = None,
     ) -> str:
         """Cancel a task; harmless when it is being cancelled already.
 
@@ -418,9 +421,7 @@ class TaskService:
 
     def _open(self, submitted: Submitted) -> Reader:
         reader = self._channels.open(submitted.id, after=0, page=submitted.events)
-        reader.known(
-            last_seq=submitted.events[-1].seq, ended=submitted.status in END_STATES
-        )
+        reader.known(last_seq=submitted.events[-1].seq, ended=submitted.status in END_STATES)
         return reader
 
     def _start(

@@ -51,7 +51,9 @@ def listed(task: Task, runs: Sequence[AgentRun], *, stuck_before_ms: int) -> dic
     }
 
 
-def summary(task: Task, agents: Sequence[dict[str, Any]], *, stuck_before_ms: int) -> dict[str, Any]:
+def summary(
+    task: Task, agents: Sequence[dict[str, Any]], *, stuck_before_ms: int
+) -> dict[str, Any]:
     """What is said of a task itself."""
     request = orjson.loads(task.request)
     fields: dict[str, Any] = {

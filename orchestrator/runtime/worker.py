@@ -309,9 +309,7 @@ class Worker:
         now = self._clock.wall_ms()
         fields = {"state": "queued", "reason": "handed_back", "done": list(result.outputs)}
         draft = Draft("task_state", fields, now)
-        hand_back = partial(
-            tasks.hand_back, run=run.key, draft=draft, active_ms=active_ms, now=now
-        )
+        hand_back = partial(tasks.hand_back, run=run.key, draft=draft, active_ms=active_ms, now=now)
         appended = await self._writer.submit(hand_back, self._channels.publish, waits=True)
         return appended.status
 
@@ -327,9 +325,7 @@ class Worker:
         del self._running[run.key.id]
         run.ended.set()
         for role, straggler in run.task_run.stragglers if run.task_run else ():
-            logger.warning(
-                "agent did not stop", extra={"task_id": run.key.task_id, "agent": role}
-            )
+            logger.warning("agent did not stop", extra={"task_id": run.key.task_id, "agent": role})
             self.stragglers.add(straggler)
             straggler.add_done_callback(self._straggler_ended)
         self.release(run.owner)
@@ -339,4 +335,3 @@ class Worker:
         if not straggler.cancelled():
             straggler.exception()  # nobody is interested any more
         self._fill()
-

@@ -11,7 +11,7 @@ from orchestrator.events import Draft, to_json
 from orchestrator.store.database import Connection
 from orchestrator.store.events import RunKey
 from orchestrator.store.tables import AgentRun
-from orchestrator.tasks import EVENT_TO_AGENT_STATUS, AgentStatus, rounded_ms
+from orchestrator.tasks import EVENT_TO_AGENT_STATUS, rounded_ms
 
 
 def begin(connection: Connection, run: RunKey, draft: Draft) -> None:
@@ -24,8 +24,6 @@ def begin(connection: Connection, run: RunKey, draft: Draft) -> None:
 
 def end(connection: Connection, run: RunKey, draft: Draft, output: Any) -> None:
     """An attempt ends (`agent_complete` or `agent_error`).
-
-    An agent that ended also proves that the task can go on, which is what `recoveries` counts.
 
     Raises:
         StorageError: The attempt has ended already; a second end is refused.
@@ -44,15 +42,9 @@ def end(connection: Connection, run: RunKey, draft: Draft, output: Any) -> None:
     ).rowcount  # fmt: skip
     if changed != 1:
         raise StorageError(f"attempt {fields['attempt']} of {fields['agentRole']} has ended")
-    if status in (AgentStatus.COMPLETED, AgentStatus.ERROR):
-        connection.execute(
-            "UPDATE task SET recoveries = 0 WHERE id = ? AND recoveries > 0", (run.id,)
-        )
 
 
-def close_open(
-    connection: Connection, id: int, now: int, *, will_retry: bool
-) -> list[Draft]:
+def close_open(connection: Connection, id: int, now: int, *, will_retry: bool) -> list[Draft]:
     """Close the attempts of a task that have no end; the events are stored by the caller."""
     rows = connection.execute(
         "SELECT role, attempt, started FROM agent_run WHERE task = ? AND status = 'running'"

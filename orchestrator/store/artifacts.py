@@ -6,9 +6,9 @@ from functools import partial
 
 from sqlmodel import Session, col, select
 
-from orchestrator.errors import AppendRefused
+from orchestrator.errors import AppendRefused, AttemptClosed
 from orchestrator.events import ArtifactInfo, Draft
-from orchestrator.store import events
+from orchestrator.store import agent_runs, events
 from orchestrator.store.database import Connection
 from orchestrator.store.events import Appended, RunKey
 from orchestrator.store.tables import Artifact, ArtifactPiece
@@ -32,8 +32,14 @@ async def save(
 
 def show(
     connection: Connection, artifact: int, run: RunKey, draft: Draft, *, active_ms: int, now: int
-) -> Appended | AppendRefused:
-    """Make an artifact visible with its event; an earlier one of that name goes."""
+) -> Appended | AppendRefused | AttemptClosed:
+    """Make an artifact visible with its event; an earlier one of that name goes.
+
+    Refused with `AttemptClosed` when the attempt that saved it has ended meanwhile.
+    """
+    fields = draft.fields
+    if not agent_runs.is_open(connection, run, fields["agentRole"], fields["attempt"]):
+        return AttemptClosed(f"attempt {fields['attempt']} of {fields['agentRole']} has ended")
     appended = events.append(connection, run, [draft], active_ms=active_ms, now=now)
     if isinstance(appended, AppendRefused):
         return appended
@@ -103,4 +109,3 @@ def _insert_piece(id: int, number: int, data: bytes, connection: Connection) -> 
     connection.execute(
         "INSERT INTO artifact_piece (artifact, number, data) VALUES (?, ?, ?)", (id, number, data)
     )
-

@@ -53,7 +53,8 @@ class Appended(NamedTuple):
 _OWNED = ", ".join(f"'{status}'" for status in sorted(OWNED_STATES))
 
 _ADVANCE = (
-    "UPDATE task SET last_seq = last_seq + ?, log_bytes = log_bytes + ?, active_ms = ?, updated = ?"
+    "UPDATE task SET last_seq = last_seq + ?, log_bytes = log_bytes + ?, active_ms = ?, updated = ?,"
+    " recoveries = CASE WHEN ? THEN 0 ELSE recoveries END"
     f" WHERE id = ? AND epoch = ? AND status IN ({_OWNED}) RETURNING last_seq, status"
 )
 _INSERT = "INSERT INTO event (task, seq, type, data) VALUES (?, ?, ?, ?)"
@@ -76,7 +77,7 @@ def append(
     encoded = [encode(run.task_id, draft) for draft in drafts]
     size = sum(len(e.head) + len(e.tail) + 8 for e in encoded)
     row = connection.execute(
-        _ADVANCE, (len(encoded), size, active_ms, now, run.id, run.epoch)
+        _ADVANCE, (len(encoded), size, active_ms, now, _goes_on(drafts), run.id, run.epoch)
     ).fetchone()
     if row is None:
         return refusal(connection, run)
@@ -89,6 +90,15 @@ def append(
     for change in changes:
         change(connection, run)
     return Appended(run.id, events, status)
+
+
+def _goes_on(drafts: Sequence[Draft]) -> bool:
+    """Whether an agent ended, which proves that the task can go on; see `task.recoveries`."""
+    return any(
+        draft.type == "agent_complete"
+        or (draft.type == "agent_error" and draft.fields["status"] != "cancelled")
+        for draft in drafts
+    )
 
 
 def insert(connection: Connection, id: int, events: Sequence[StoredEvent]) -> None:

@@ -103,7 +103,9 @@ def _conditions(wanted: TaskFilter) -> list[Any]:
         conditions.append(col(Task.ended).is_(None))
     if wanted.agent is not None:
         # Roles have a short alphabet without quotes, so the JSON text can be searched.
-        conditions.append(col(Task.agents).contains(f'"agentRole":"{wanted.agent}"', autoescape=True))
+        conditions.append(
+            col(Task.agents).contains(f'"agentRole":"{wanted.agent}"', autoescape=True)
+        )
     if wanted.text is not None:
         conditions.append(
             or_(
@@ -120,4 +122,3 @@ def _conditions(wanted: TaskFilter) -> list[Any]:
     for key, value in wanted.metadata.items():
         conditions.append(col(Task.labels)[key].as_string() == value)
     return conditions
-

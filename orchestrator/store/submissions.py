@@ -59,7 +59,9 @@ class Submitted(NamedTuple):
     waits_for_others: bool
 
 
-def find(connection: Connection, owner: str, key: str, body_hash: str) -> Submitted | None | PoststreamError:
+def find(
+    connection: Connection, owner: str, key: str, body_hash: str
+) -> Submitted | None | PoststreamError:
     """The task an owner's key names; refused when its body was another one."""
     row = connection.execute(
         "SELECT id, task_id, status, epoch, body_hash FROM task"
@@ -91,8 +93,8 @@ def submit(connection: Connection, new: NewTask) -> Submitted | PoststreamError:
     broken = next((t for t, status, _ in needed if status in _BROKEN), None)
     if broken is not None:
         return _store_broken(connection, new, broken)
-    waits = [id for _, status, id in needed if status != TaskStatus.COMPLETED]
-    return _store(connection, new, waits)
+    waits = dict.fromkeys(id for _, status, id in needed if status != TaskStatus.COMPLETED)
+    return _store(connection, new, list(waits))
 
 
 _BROKEN = (TaskStatus.FAILED, TaskStatus.CANCELLED, TaskStatus.TIMED_OUT)

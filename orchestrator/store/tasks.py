@@ -46,9 +46,7 @@ class Cancelled(NamedTuple):
     ended: Ended | None
 
 
-def claim(
-    connection: Connection, id: int, round: int, node: str, now: int
-) -> Claimed | None:
+def claim(connection: Connection, id: int, round: int, node: str, now: int) -> Claimed | None:
     """Take a queued task; None when this delivery of it is out of date.
 
     Every move to `queued` raises the round, so a lost, doubled or late delivery is harmless.
@@ -200,6 +198,19 @@ def _end(
     before: Sequence[Draft] = (), agents: tuple[int, int] | None = None,
 ) -> Ended:  # fmt: skip
     """The terminal transaction: status and event together, and what waited for this task."""
+    own = _store_end(
+        connection, id, task_id, draft, active_ms=active_ms, now=now, before=before, agents=agents
+    )
+    if own.status == TaskStatus.COMPLETED:
+        return Ended(own, _release(connection, id), [])
+    connection.execute("DELETE FROM dependency WHERE task = ?", (id,))
+    return Ended(own, [], _break(connection, id, task_id, now))
+
+
+def _store_end(
+    connection: Connection, id: int, task_id: str, draft: Draft, *, active_ms: int, now: int,
+    before: Sequence[Draft] = (), agents: tuple[int, int] | None = None,
+) -> Appended:  # fmt: skip
     fields = draft.fields
     status = fields.get("status", TaskStatus.COMPLETED.value)
     usage = fields.get("usage")
@@ -215,10 +226,7 @@ def _end(
             *(agents or (None, None)), len(before) + 1, id,
         ),
     ).fetchone()  # fmt: skip
-    own = store(connection, id, task_id, [*before, draft], row[0], status)
-    if status == TaskStatus.COMPLETED:
-        return Ended(own, _release(connection, id), [])
-    return Ended(own, [], _break(connection, id, task_id, now))
+    return store(connection, id, task_id, [*before, draft], row[0], status)
 
 
 def _release(connection: Connection, id: int) -> list[tuple[int, str, str, int, int]]:
@@ -242,14 +250,18 @@ def _release(connection: Connection, id: int) -> list[tuple[int, str, str, int, 
 def _break(connection: Connection, id: int, task_id: str, now: int) -> list[Appended]:
     """End every task that waited for this one, and what waits for those."""
     broken: list[Appended] = []
-    waiting = connection.execute(
-        "SELECT t.id, t.task_id FROM dependency d JOIN task t ON t.id = d.task"
-        " WHERE d.after = ? AND t.status IN ('queued', 'paused')",
-        (id,),
-    ).fetchall()
-    for other, other_task_id in waiting:
-        connection.execute("DELETE FROM dependency WHERE task = ?", (other,))
-        draft = dependency_failed(task_id, now)
-        ended = _end(connection, other, other_task_id, draft, active_ms=0, now=now)
-        broken += [ended.own, *ended.broken]
+    ended = [(id, task_id)]
+    for failed, failed_task_id in ended:  # grows meanwhile; chains may be long
+        waiting = connection.execute(
+            "SELECT t.id, t.task_id FROM dependency d JOIN task t ON t.id = d.task"
+            " WHERE d.after = ? AND t.status IN ('queued', 'paused')",
+            (failed,),
+        ).fetchall()
+        for other, other_task_id in waiting:
+            # With all its rows: it may wait for another task of this chain too.
+            connection.execute("DELETE FROM dependency WHERE task = ?", (other,))
+            draft = dependency_failed(failed_task_id, now)
+            own = _store_end(connection, other, other_task_id, draft, active_ms=0, now=now)
+            broken.append(own)
+            ended.append((other, other_task_id))
     return broken

@@ -96,11 +96,17 @@ class Writer:
         self._patient = True
         self.commits = 0
         """Transactions committed so far."""
-        self._connection.execute(
-            "INSERT INTO node (id, started) VALUES (?, ?) "
-            "ON CONFLICT (id) DO UPDATE SET batch = 0, started = excluded.started",
-            (node, int(time.time() * 1000)),
-        )
+        try:
+            self._connection.execute(
+                "INSERT INTO node (id, started) VALUES (?, ?) "
+                "ON CONFLICT (id) DO UPDATE SET batch = 0, started = excluded.started",
+                (node, int(time.time() * 1000)),
+            )
+        except sqlite3.Error as error:
+            self._connection.close()
+            if _is_full(error):
+                raise StorageFull from error
+            raise StorageError(f"The database cannot be written: {error}") from error
         self._thread = threading.Thread(target=self._run, name="poststream-writer", daemon=True)
         self._thread.start()
 
@@ -303,6 +309,9 @@ class Writer:
 
     def _one_by_one(self, batch: list[_Item]) -> None:
         for item in batch:
+            if self._fatal is not None:
+                item.error = self._fatal
+                continue
             try:
                 self._transact([item])
             except sqlite3.Error as error:
@@ -311,7 +320,10 @@ class Writer:
                 self._give_up([item], error)
             except Exception as error:  # noqa: BLE001 - handed to whoever asked
                 item.error = error
-                self._rollback()
+                try:
+                    self._rollback()
+                except _Lost as lost:
+                    self._give_up([], lost)
 
     def _rollback(self) -> None:
         try:
