@@ -14,7 +14,7 @@ Only httpx, orjson and the events are imported; a program that talks to a server
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 from urllib.parse import quote
@@ -181,7 +181,7 @@ class Client:
         except httpx.TransportError as error:
             raise ConnectionLost(_words(error)) from error
 
-    async def pieces(self, response: httpx.Response) -> AsyncIterator[bytes]:
+    async def pieces(self, response: httpx.Response) -> AsyncGenerator[bytes]:
         """The body of an answer as it comes.
 
         Raises:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -131,7 +131,7 @@ class TaskStream:
         self._events: deque[StreamedEvent] = deque()
         self._reader = SseReader()
         self._response: httpx.Response | None = None
-        self._pieces: AsyncIterator[bytes] | None = None
+        self._pieces: AsyncGenerator[bytes] | None = None
         self._reached = False  # the server has answered something
         self._failures = 0  # attempts since the last sign of life
         self._lost_at: float | None = None
@@ -259,7 +259,10 @@ class TaskStream:
         await asyncio.sleep(delay)
 
     async def _hang_up(self) -> None:
-        response, self._response, self._pieces = self._response, None, None
+        response, pieces = self._response, self._pieces
+        self._response = self._pieces = None
+        if pieces is not None:
+            await pieces.aclose()
         if response is not None:
             await response.aclose()
 

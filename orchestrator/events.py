@@ -39,7 +39,7 @@ class Usage(_Model):
 
     input_tokens: int = Field(default=0, ge=0)
     output_tokens: int = Field(default=0, ge=0)
-    cost_usd: float = Field(default=0.0, ge=0, description="US dollars.")
+    cost_usd: float = Field(default=0.0, ge=0, allow_inf_nan=False, description="US dollars.")
 
 
 class ArtifactInfo(_Model):
@@ -239,7 +239,7 @@ def encode(task_id: str, draft: Draft) -> EncodedDraft:
 def to_json(value: Any) -> str:
     """Encode as one line of JSON.
 
-    Lone surrogates become U+FFFD, numbers that are not finite or beyond 64 bits become text.
+    Lone surrogates become U+FFFD, numbers beyond 64 bits text, and those that are not finite null.
     U+2028, U+2029 and U+0085 are escaped: readers exist that take them for line ends.
     """
     try:
@@ -253,7 +253,7 @@ def to_json(value: Any) -> str:
 
 
 _LINE_ENDS = {0x2028: "\\u2028", 0x2029: "\\u2029", 0x85: "\\u0085"}
-_MAX_INTEGER = 2**63 - 1
+_MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**64 - 1
 
 
 def cleaned(value: Any, depth: int = 0) -> Any:
@@ -263,9 +263,9 @@ def cleaned(value: Any, depth: int = 0) -> Any:
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, int):
-        return value if -_MAX_INTEGER - 1 <= value <= _MAX_INTEGER else cleaned_number(value)
+        return value if _MIN_INTEGER <= value <= _MAX_INTEGER else cleaned_number(value)
     if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
+        return value if math.isfinite(value) else None
     if depth >= 200:  # orjson refuses deeper nesting than 254
         return "…"
     if isinstance(value, dict):

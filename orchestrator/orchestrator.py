@@ -30,7 +30,9 @@ class Progress:
     """What earlier runs of the same task have left."""
 
     outputs: dict[str, AgentOutput] = field(default_factory=dict)
-    """Agents that are finished; they never run again."""
+    """Agents that delivered; they never run again."""
+    failed: dict[str, Outcome] = field(default_factory=dict)
+    """Agents that failed for good; they run again only by a retry of the task."""
     attempts: dict[str, int] = field(default_factory=dict)
     """Attempts begun so far."""
     checkpoints: dict[str, Any] = field(default_factory=dict)
@@ -174,6 +176,7 @@ class TaskRun:
             role: Outcome(status="success", output=output)
             for role, output in self._earlier.outputs.items()
         }
+        self._ended |= self._earlier.failed
         self._running: dict[str, asyncio.Task[None]] = {}
         self._attempts: dict[str, Attempt] = {}
         self._usage = self._earlier.usage

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
+from collections.abc import Callable
 from typing import NoReturn
 
 import typer
@@ -17,8 +18,7 @@ from api.cli import agents, migrate, run, serve, settings, token, version
 from api.cli.terminal import PROGRAM, CommandFailed, Status, complain
 from orchestrator.errors import CatalogError, InvalidRequest, PoststreamError, SettingsError
 
-
-COMMANDS = {
+COMMANDS: dict[str, Callable[..., None]] = {
     "serve": serve.command,
     "run": run.command,
     "agents": agents.command,

@@ -1,4 +1,77 @@
-"""x"""
+"""`poststream run`."""
+
 from __future__ import annotations
-def command() -> None:
-    """x"""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.cli.agents import SERVER, TOKEN
+
+
+class Mode(StrEnum):
+    """In which order agents run."""
+
+    sequential = "sequential"
+    parallel = "parallel"
+    graph = "graph"
+
+
+def command(
+    description: Annotated[str, typer.Argument(help="What to do, in words for the agents.")],
+    agents: Annotated[
+        list[str], typer.Option("--agents", "-a", help="Who does it: a,b or several times.")
+    ],
+    mode: Annotated[
+        Mode | None, typer.Option(help="One after another (default), at once, or as a graph.")
+    ] = None,
+    input: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input",
+            "-i",
+            metavar="KEY=VALUE",
+            help="An input for the agents. A value like . or ./x or ~/x becomes an absolute path.",
+        ),
+    ] = None,
+    input_json: Annotated[
+        str | None, typer.Option(metavar="OBJECT", help="All inputs as one JSON object.")
+    ] = None,
+    depends_on: Annotated[
+        list[str] | None,
+        typer.Option(metavar="A=B,C", help="Agent A starts when B and C have delivered."),
+    ] = None,
+    timeout: Annotated[
+        str | None, typer.Option(help="Active time the task may take, e.g. 90, 15m.")
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="Title; else the first line of it.")] = None,
+    server: Annotated[str | None, SERVER] = None,
+    token: Annotated[str | None, TOKEN] = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Save artifacts there, by agent.")
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the events as lines of JSON.")
+    ] = False,
+) -> None:
+    """Run agents and watch them: in this process, or on a server.
+
+    Without a server nothing is kept: the database is a temporary one, the data folder is not
+    touched, and Ctrl-C cancels the task. On a server the task goes on when you leave.
+    """
+    from api.cli.connection import connection
+    from api.cli.request import request_body
+    from api.cli.watching import watch_here, watch_server
+
+    where = connection(server, token)
+    body = request_body(
+        description=description, agents=agents, mode=mode and mode.value, inputs=input or [],
+        inputs_json=input_json, depends_on=depends_on or [], timeout=timeout, title=title,
+    )  # fmt: skip
+    if where is None:
+        status = watch_here(body, json=json, folder=output)
+    else:
+        status = watch_server(body, *where, json=json, folder=output)
+    raise typer.Exit(status)

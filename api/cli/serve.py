@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import socket
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.cli.terminal import CommandFailed, Status, print_data
+from api.cli.terminal import CommandFailed, print_data
 
 if TYPE_CHECKING:
     from api.settings import Settings
@@ -28,8 +28,8 @@ def command(
     from orchestrator.errors import StorageError
 
     configure_logging()
-    given = {name: v for name, v in (("host", host), ("port", port)) if v is not None}
-    settings = Settings(**given)
+    given: dict[str, Any] = {"host": host, "port": port}
+    settings = Settings(**{name: value for name, value in given.items() if value is not None})
     registry = load_registry(settings)
     with _listen(settings) as listener:
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
@@ -38,11 +38,9 @@ def command(
             server.fail(error)
 
         app = create_app(settings, registry, on_fatal=failed)
-        server = Server(
-            app, settings, on_started=lambda: print_data(welcome(settings, registry))
-        )
+        server = Server(app, settings, on_started=lambda: print_data(welcome(settings, registry)))
         status = run_server(server, listener)
-    raise CommandFailed(status=Status(status))
+    raise typer.Exit(status)
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -78,5 +76,3 @@ def _sentence(error: OSError, settings: Settings) -> str:
     if isinstance(error, socket.gaierror):
         return f"The host {host} is not known: {error.strerror}."
     return f"Cannot listen on {host}, port {port}: {error.strerror or error}."
-
-

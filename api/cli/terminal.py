@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 PROGRAM = "poststream"
+NO_AGENTS = "There are no agents: POSTSTREAM_AGENTS_FILE names the file that declares them."
 
 
 class Status(IntEnum):

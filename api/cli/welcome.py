@@ -38,10 +38,18 @@ def welcome(settings: Settings, registry: AgentRegistry) -> str:
     if token is not None:
         lines.append(f"  Login        {settings.url}/login#token={token}")
     if not len(registry):
-        lines += ["", "There are no agents: POSTSTREAM_AGENTS_FILE names the file that declares them."]
+        lines += [
+            "",
+            "There are no agents: POSTSTREAM_AGENTS_FILE names the file that declares them.",
+        ]
     elif available and token is not None:
         body = example_body(available)
-        lines += ["", f"{body['description']}, and watch:", "", curl_line(settings.url, token, body)]
+        lines += [
+            "",
+            f"{body['description']}, and watch:",
+            "",
+            curl_line(settings.url, token, body),
+        ]
     return "\n".join([*lines, ""])
 
 

@@ -18,13 +18,13 @@ from orchestrator.errors import AgentError
 from orchestrator.events import to_json
 
 KNOWN = (
-    "{python}", "{work_dir}", "{task.id}", "{task.title}", "{task.description}",
+    "{python}", "{folder}", "{work_dir}", "{task.id}", "{task.title}", "{task.description}",
     "{inputs.NAME}", "{output.ROLE.KEY}",
 )  # fmt: skip
 
 _PLACEHOLDER = re.compile(r"\{\{([A-Za-z_][\w.-]*)\}\}|\{([A-Za-z_][\w.-]*)\}")
 _VALID = re.compile(
-    r"python|work_dir|task\.(id|title|description)|inputs\.[\w-]+(\.[\w-]+)*|output\..+\.[\w-]+"
+    r"python|folder|work_dir|task\.(id|title|description)|inputs\.[\w-]+(\.[\w-]+)*|output\..+\.[\w-]+"
 )
 
 
@@ -33,14 +33,16 @@ class Arguments:
 
     Args:
         templates: The program first. It may hold no placeholder but ``{python}``, the interpreter
-            this process runs on.
+            this process runs on, and ``{folder}``.
+        folder: What ``{folder}`` stands for: where agents.toml lies.
 
     Raises:
-        ValueError: A placeholder is not one of `KNOWN`, or the program has one.
+        ValueError: A placeholder is not one of `KNOWN`, or the program has another.
     """
 
-    def __init__(self, templates: Sequence[str]) -> None:
+    def __init__(self, templates: Sequence[str], *, folder: Path = Path()) -> None:
         self._templates = tuple(templates)
+        self._fixed = {"python": sys.executable, "folder": str(folder)}
         for index, template in enumerate(templates):
             if "\0" in template:
                 raise ValueError("an argument cannot hold a NUL character")
@@ -50,19 +52,21 @@ class Arguments:
                     continue
                 if not _VALID.fullmatch(name):
                     raise ValueError(f"unknown placeholder {{{name}}}; known: {', '.join(KNOWN)}")
-                if index == 0 and name != "python":
+                if index == 0 and name not in self._fixed:
                     raise ValueError("the program itself cannot come from a task")
 
     @property
     def program(self) -> str:
         """The program to run."""
-        return self._templates[0].replace("{python}", sys.executable)
+        return _PLACEHOLDER.sub(self._fixed_part, self._templates[0])
 
     @property
     def module(self) -> str | None:
-        """The Python module of ``{python} -m module``, else None."""
-        runs_module = len(self._templates) > 2 and self._templates[:2] == ("{python}", "-m")
-        return self._templates[2] if runs_module else None
+        """The module of ``{python} -m module``, wherever that stands; the last one, or None."""
+        arguments = self._templates
+        calls = zip(arguments, arguments[1:], arguments[2:], strict=False)
+        modules = [module for *call, module in calls if call == ["{python}", "-m"]]
+        return modules[-1] if modules else None
 
     def filled(self, context: AgentContext, work_dir: Path) -> list[str]:
         """The arguments of one attempt, without the program.
@@ -76,11 +80,9 @@ class Arguments:
         names: list[str] = []
 
         def replacement(match: re.Match[str]) -> str:
-            literal, name = match.groups()
-            if name is None:
-                return f"{{{literal}}}"
-            if name == "python":
-                return sys.executable
+            name = match[2]
+            if name is None or name in self._fixed:
+                return self._fixed_part(match)
             if name == "work_dir":
                 return str(work_dir)
             names.append(name)
@@ -93,6 +95,10 @@ class Arguments:
                 code="invalid_input",
             )
         return argument
+
+    def _fixed_part(self, match: re.Match[str]) -> str:
+        literal, name = match.groups()
+        return f"{{{literal}}}" if name is None else self._fixed[name]
 
 
 def _value(name: str, context: AgentContext) -> Any:

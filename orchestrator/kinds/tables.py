@@ -149,9 +149,10 @@ class CommandTable(_Table):
         program = self.command[0]
         if "/" in program and not program.startswith("{"):
             program = str(place.folder / program)
-        pass_on, fixed = self.env
+        pass_on, values = self.env
+        fixed = {name: v.replace("{folder}", str(place.folder)) for name, v in values.items()}
         command = Command(
-            arguments=Arguments([program, *self.command[1:]]),
+            arguments=Arguments([program, *self.command[1:]], folder=place.folder),
             stdin=self.stdin,
             stdout=self.stdout,
             artifacts=self.artifacts,

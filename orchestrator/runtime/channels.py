@@ -40,11 +40,11 @@ class Channel:
         self.removed = False
         """Whether the task was deleted."""
         self.readers = 0
-        self.waiters: list[asyncio.Future[None]] = []
+        self.waiters: dict[asyncio.Future[None], None] = {}  # in order, and soon removed
 
     def wake(self) -> None:
         """Wake everybody who waits here, once."""
-        waiters, self.waiters = self.waiters, []
+        waiters, self.waiters = self.waiters, {}
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -180,9 +180,7 @@ class Reader:
 
     def known(self, *, last_seq: int, ended: bool) -> None:
         """Tell the channel what a read of the task's row has shown."""
-        if last_seq > self._channel.last_seq or (
-            last_seq == self._channel.last_seq and not self._channel.frames
-        ):
+        if last_seq >= self._channel.last_seq:
             self._channel.last_seq = last_seq
             self._channel.ended = ended
 
@@ -203,7 +201,8 @@ class Reader:
                 raise TaskNotFound("")
             if self.cursor < channel.last_seq:
                 self._nudged = False
-                if self.cursor + 1 >= channel.first and channel.frames:
+                # The end of the log may be known before its frames are here.
+                if 0 <= self.cursor + 1 - channel.first < len(channel.frames):
                     return self._from_memory()
                 return await self._from_log()
             if channel.ended:
@@ -211,9 +210,12 @@ class Reader:
             if self._nudged:
                 self._nudged = False
                 return b""
-            self._waiter = asyncio.get_running_loop().create_future()
-            channel.waiters.append(self._waiter)
-            await self._waiter
+            waiter = self._waiter = asyncio.get_running_loop().create_future()
+            channel.waiters[waiter] = None
+            try:
+                await waiter
+            finally:  # it was woken, nudged or cancelled
+                channel.waiters.pop(waiter, None)
 
     def nudge(self) -> None:
         """End the wait of `next`."""
@@ -225,8 +227,6 @@ class Reader:
         """Leave the channel."""
         if not self._closed:
             self._closed = True
-            if self._waiter is not None and self._waiter in self._channel.waiters:
-                self._channel.waiters.remove(self._waiter)
             self._channels.leave(self._channel)
 
     def _from_memory(self) -> bytes:

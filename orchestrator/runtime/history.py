@@ -13,6 +13,7 @@ import orjson
 from sqlmodel import Session
 
 from orchestrator.agents import AgentOutput
+from orchestrator.attempts import Outcome
 from orchestrator.events import ArtifactInfo, Usage
 from orchestrator.orchestrator import Progress, add_usage
 from orchestrator.store import agent_runs, artifacts, events
@@ -31,6 +32,8 @@ class AgentFold:
     eta_seconds: float | None = None
     items_done: int = 0
     items_failed: int = 0
+    failure: dict[str, Any] | None = None
+    """The `agent_error` after which it is not tried again."""
 
     @property
     def text(self) -> str:
@@ -65,6 +68,13 @@ def fold(session: Session, id: int) -> tuple[dict[str, AgentFold], int]:
             current = folds.get(event["agentRole"])
             if current is not None and current.attempt == event["attempt"]:
                 current.add(event)
+        elif type == "agent_error":
+            event = orjson.loads(data)
+            if event["agentRole"] in folds and not event["willRetry"]:
+                folds[event["agentRole"]].failure = event
+        elif type == "task_state" and orjson.loads(data)["reason"] == "retry":
+            for current in folds.values():
+                current.failure = None
     return folds, seq
 
 
@@ -72,6 +82,10 @@ def load_progress(session: Session, *, id: int) -> Progress:
     """What a new run of a task needs to know of the earlier ones."""
     folds, _ = fold(session, id)
     progress = Progress()
+    for role, folded in folds.items():
+        if folded.failure is not None:
+            status, error, code = (folded.failure[name] for name in ("status", "error", "code"))
+            progress.failed[role] = Outcome(status=status, error=error, code=code)
     saved: dict[str, list[ArtifactInfo]] = {}
     for artifact in artifacts.of_task(session, id):
         info = ArtifactInfo(name=artifact.name, media_type=artifact.media_type, size=artifact.size)

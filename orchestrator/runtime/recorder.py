@@ -13,11 +13,10 @@ from functools import partial
 from typing import Any
 
 from orchestrator.clock import Clock
-from orchestrator.errors import OutputLimitExceeded
+from orchestrator.errors import AttemptClosed, OutputLimitExceeded
 from orchestrator.events import ArtifactInfo, Draft
 from orchestrator.progress import Recorder
 from orchestrator.store import agent_runs, artifacts, events, tasks
-from orchestrator.store.database import Connection
 from orchestrator.store.events import Appended, Change, RunKey
 from orchestrator.store.tasks import Ended
 from orchestrator.store.writer import Writer
@@ -55,6 +54,7 @@ class LogRecorder:
         active_ms: How long the task was active before this run.
         log_bytes: How long its log is already.
         max_log_bytes: How long it may get.
+        max_event_bytes: How long one event may get.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class LogRecorder:
         active_ms: int,
         log_bytes: int,
         max_log_bytes: int,
+        max_event_bytes: int = 256 * 1024,
     ) -> None:
         self._writer = writer
         self._run = run
@@ -76,6 +77,8 @@ class LogRecorder:
         self._started = clock.monotonic()
         self._log_bytes = log_bytes
         self._max_log_bytes = max_log_bytes
+        # A character takes at most 6 bytes once it is escaped; see `Reporter`.
+        self._merged = min(MERGED_BYTES, max_event_bytes // 6)
         self._drafts: list[Draft] = []
         self._changes: list[Change] = []
         self._bytes = 0
@@ -175,7 +178,10 @@ class LogRecorder:
             completed=completed, failed=failed, active_ms=self.active_ms,
             now=self._clock.wall_ms(),
         )  # fmt: skip
-        return await self._writer.submit(finish, publish, rows=len(drafts) + 3, waits=True)
+        try:
+            return await self._writer.submit(finish, publish, rows=len(drafts) + 3, waits=True)
+        finally:  # what runs on of an agent may wait for room still
+            self._fail(AttemptClosed("the task has ended"))
 
     async def flush(self) -> None:
         """Return when everything accepted so far is stored.
@@ -191,14 +197,9 @@ class LogRecorder:
         elif self._under_way:
             await self._settled()
 
-    async def _change(self, change: Change) -> None:
+    async def _change(self, change: Callable[..., AttemptClosed | None]) -> None:
         await self.flush()
-        run = self._run
-
-        def operation(connection: Connection) -> None:
-            change(connection, run)
-
-        await self._writer.submit(operation, waits=True)
+        await self._writer.submit(partial(change, run=self._run), waits=True)
 
     async def _accept(self, draft: Draft) -> None:
         fields = draft.fields
@@ -207,13 +208,16 @@ class LogRecorder:
             buffer = self._buffers[fields["agentRole"]] = _Buffer()
         while buffer.count >= BUFFER_EVENTS or buffer.bytes >= BUFFER_BYTES:
             await self.flush()
+            if buffer is not self._buffers.get(fields["agentRole"]):
+                # It ended while this call, of something that runs on, waited for room.
+                raise AttemptClosed(f"attempt {fields['attempt']} has ended")
         field = "content" if "content" in fields else "reasoning" if "reasoning" in fields else ""
         text = fields.get(field) or fields.get("message") or ""
         self._count(len(text))
         buffer.bytes += len(text)
         last = buffer.last
         if field and last is not None and field == buffer.field:
-            if len(last.fields[field]) + len(text) <= MERGED_BYTES:
+            if len(last.fields[field]) + len(text) <= self._merged:
                 last.fields[field] += text
                 return
         self._log_bytes += EVENT_OVERHEAD

@@ -25,7 +25,7 @@ from orchestrator.errors import (
 from orchestrator.events import to_json
 from orchestrator.orchestrator import Orchestrator, created_event, first_starts
 from orchestrator.progress import Limits
-from orchestrator.runtime.channels import Channels, Reader
+from orchestrator.runtime.channels import MAX_BYTES, Channels, Reader
 from orchestrator.runtime.dispatch import Delivery, InProcessDispatcher
 from orchestrator.runtime.recovery import recover
 from orchestrator.runtime.snapshots import listed, snapshot
@@ -476,7 +476,8 @@ class TaskService:
 
     async def _remove(self, ids: Sequence[int]) -> None:
         for id in ids:
-            while await self._writer.submit(partial(deletion.remove_rows, id=id), rows=200):
+            remove = partial(deletion.remove_rows, id=id)
+            while await self._writer.submit(remove, rows=200, waits=True):
                 pass
 
     async def _pieces(self, artifact: int) -> AsyncIterator[bytes]:
@@ -522,8 +523,10 @@ async def open_service(
         try:
             service = _assemble(settings, registry, database, writer, clock or Clock(), redact)
             await service.start()
-            yield service
-            await service.drain(0 if service.draining else settings.drain_seconds)
+            try:
+                yield service
+            finally:  # whatever ended it, runs must not go on behind a closed database
+                await service.drain(0 if service.draining else settings.drain_seconds)
         finally:
             await writer.close()
     finally:
@@ -549,7 +552,9 @@ def _assemble(
     )
 
     async def page(id: int, after: int) -> Sequence[StoredEvent]:
-        return await database.read(partial(events.page, id=id, after=after))
+        return await database.read(
+            partial(events.page, id=id, after=after, max_bytes=MAX_BYTES)
+        )
 
     channels = Channels(max_bytes=settings.channel_bytes, page=page)
     dispatcher = InProcessDispatcher(max_per_owner=settings.max_running_per_owner)

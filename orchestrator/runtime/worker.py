@@ -258,6 +258,7 @@ class Worker:
             self._writer, run.key, self._channels.publish,
             clock=self._clock, active_ms=active_ms, log_bytes=log_bytes,
             max_log_bytes=self._settings.max_task_log_bytes,
+            max_event_bytes=self._settings.max_event_bytes,
         )  # fmt: skip
 
     async def _result(

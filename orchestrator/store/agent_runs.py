@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlmodel import Session, col, select
 
-from orchestrator.errors import StorageError
+from orchestrator.errors import AttemptClosed, StorageError
 from orchestrator.events import Draft, to_json
 from orchestrator.store.database import Connection
 from orchestrator.store.events import RunKey
@@ -48,7 +48,7 @@ def close_open(connection: Connection, id: int, now: int, *, will_retry: bool) -
     """Close the attempts of a task that have no end; the events are stored by the caller."""
     rows = connection.execute(
         "SELECT role, attempt, started FROM agent_run WHERE task = ? AND status = 'running'"
-        " ORDER BY id",
+        "  ORDER BY started, attempt",
         (id,),
     ).fetchall()
     drafts = []
@@ -72,26 +72,56 @@ def close_open(connection: Connection, id: int, now: int, *, will_retry: bool) -
     return drafts
 
 
-def set_checkpoint(connection: Connection, run: RunKey, role: str, attempt: int, data: str) -> None:
-    """Keep what an agent wants back in its next attempt."""
-    connection.execute(
-        "UPDATE agent_run SET checkpoint = ? WHERE task = ? AND role = ? AND attempt = ?",
-        (data, run.id, role, attempt),
-    )
+def set_checkpoint(
+    connection: Connection, run: RunKey, role: str, attempt: int, data: str
+) -> AttemptClosed | None:
+    """Keep what an agent wants back in its next attempt; refused when this one has ended."""
+    return _change_open(connection, run, role, attempt, "checkpoint = ?", (data,))
 
 
 def set_process_group(
     connection: Connection, run: RunKey, role: str, attempt: int, group: int, started: int
-) -> None:
-    """Remember the process group of a command, so that recovery can kill what is left of it."""
-    connection.execute(
-        "UPDATE agent_run SET process_group = ?, process_started = ?"
-        " WHERE task = ? AND role = ? AND attempt = ?",
-        (group, started, run.id, role, attempt),
-    )
+) -> AttemptClosed | None:
+    """Remember the process group of a command, so that recovery can kill what is left of it.
+
+    Refused when the attempt has ended.
+    """
+    changes = "process_group = ?, process_started = ?"
+    return _change_open(connection, run, role, attempt, changes, (group, started))
+
+
+def is_open(connection: Connection, run: RunKey, role: str, attempt: int) -> bool:
+    """Whether an attempt of this run has not ended."""
+    row = connection.execute(
+        f"SELECT 1 FROM agent_run WHERE {_OPEN}",  # noqa: S608 - ours
+        (run.id, role, attempt, run.id, run.epoch),
+    ).fetchone()
+    return row is not None
+
+
+_OPEN = (
+    "task = ? AND role = ? AND attempt = ? AND status = 'running'"
+    " AND EXISTS (SELECT 1 FROM task WHERE id = ? AND epoch = ?)"
+)
+
+
+def _change_open(
+    connection: Connection,
+    run: RunKey,
+    role: str,
+    attempt: int,
+    changes: str,
+    values: tuple[object, ...],
+) -> AttemptClosed | None:
+    changed = connection.execute(
+        f"UPDATE agent_run SET {changes} WHERE {_OPEN}",  # noqa: S608 - ours
+        (*values, run.id, role, attempt, run.id, run.epoch),
+    ).rowcount
+    return None if changed else AttemptClosed(f"attempt {attempt} of {role} has ended")
 
 
 def of_task(session: Session, id: int) -> list[AgentRun]:
     """All attempts of a task, oldest first."""
-    query = select(AgentRun).where(AgentRun.task == id).order_by(col(AgentRun.id))
+    query = select(AgentRun).where(AgentRun.task == id)
+    query = query.order_by(col(AgentRun.started), col(AgentRun.attempt))
     return list(session.exec(query))

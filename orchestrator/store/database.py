@@ -55,7 +55,10 @@ class Database:
             )
         self.temporary = path is None
         self.path = path if path is not None else _temporary_folder() / "tasks.db"
-        self._lock = FileLock(self.path)
+        try:
+            self._lock = FileLock(self.path)
+        except OSError as error:
+            raise StorageError(f"The folder of the database cannot be used: {error}") from error
         try:
             _check_readable(self.path)
             self.connect().close()

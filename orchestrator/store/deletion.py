@@ -7,14 +7,20 @@ from orchestrator.store.database import Connection
 from orchestrator.tasks import END_STATES
 
 ROWS = 500  # more in one transaction would make every other writer wait
+PIECES = 64  # 16 MiB of artifacts
 
-_ROWS_OF = {
-    "artifact_piece": "artifact IN (SELECT id FROM artifact WHERE task = ?)",
-    "artifact": "task = ?",
-    "event": "task = ?",
-    "agent_run": "task = ?",
-    "dependency": "task = ?",
-}
+_STEPS = (
+    "DELETE FROM artifact_piece WHERE (artifact, number) IN (SELECT p.artifact, p.number"
+    " FROM artifact_piece p JOIN artifact a ON a.id = p.artifact WHERE a.task = ?"
+    f" LIMIT {PIECES})",
+    f"DELETE FROM event WHERE id IN (SELECT id FROM event WHERE task = ? LIMIT {ROWS})",
+    "DELETE FROM artifact WHERE task = ?",
+    "DELETE FROM agent_run WHERE task = ?",
+    "DELETE FROM dependency WHERE task = ?",
+    # The newest row stays, marked, until there is a newer one: SQLite would give its number to
+    # the next task, and whoever still reads the old one would read the new one.
+    "DELETE FROM task WHERE id = ? AND id < (SELECT max(id) FROM task)",
+)
 
 
 def mark(
@@ -46,17 +52,8 @@ def mark(
 
 
 def remove_rows(connection: Connection, id: int) -> bool:
-    """Remove up to `ROWS` rows of a marked task; False when nothing is left of it."""
-    for table, condition in _ROWS_OF.items():
-        limited = f"SELECT rowid FROM {table} WHERE {condition} LIMIT {ROWS}"  # noqa: S608 - ours
-        removed = connection.execute(
-            f"DELETE FROM {table} WHERE rowid IN ({limited})",  # noqa: S608 - ours
-            (id,),
-        ).rowcount
-        if removed:
-            return True
-    connection.execute("DELETE FROM task WHERE id = ?", (id,))
-    return False
+    """Remove some rows of a marked task; False when there was nothing left to remove."""
+    return any(connection.execute(step, (id,)).rowcount > 0 for step in _STEPS)
 
 
 def find_marked(connection: Connection) -> list[int]:

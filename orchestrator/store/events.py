@@ -126,7 +126,14 @@ _PAGE = text(
 )
 
 
-def page(session: Session, id: int, *, after: int, limit: int = PAGE_ROWS) -> list[StoredEvent]:
+def page(
+    session: Session,
+    id: int,
+    *,
+    after: int,
+    limit: int = PAGE_ROWS,
+    max_bytes: int | None = None,
+) -> list[StoredEvent]:
     """Events in order.
 
     Args:
@@ -134,9 +141,18 @@ def page(session: Session, id: int, *, after: int, limit: int = PAGE_ROWS) -> li
         id: `task.id`.
         after: Exclusive.
         limit: At most so many.
+        max_bytes: End with the event that exceeds this: big events need not all be read.
     """
     rows = session.connection().execute(_PAGE, {"task": id, "after": after, "most": limit})
-    return [StoredEvent(*row) for row in rows]
+    if max_bytes is None:
+        return [StoredEvent(*row) for row in rows]
+    found = []
+    for row in rows:
+        found.append(StoredEvent(*row))
+        max_bytes -= len(found[-1].data)
+        if max_bytes < 0:
+            break
+    return found
 
 
 def read_all(session: Session, id: int) -> Iterator[StoredEvent]:

@@ -68,7 +68,11 @@ def page(
         query = query.where(col(Task.id) < before)
     found = list(session.exec(query.order_by(col(Task.id).desc()).limit(limit)))
     runs: dict[int, list[AgentRun]] = {task.id: [] for task in found}
-    attempts = select(AgentRun).where(col(AgentRun.task).in_(list(runs))).order_by(col(AgentRun.id))
+    attempts = (
+        select(AgentRun)
+        .where(col(AgentRun.task).in_(list(runs)))
+        .order_by(col(AgentRun.started), col(AgentRun.attempt))
+    )
     for run in session.exec(attempts):
         runs[run.task].append(run)
     return [(task, runs[task.id]) for task in found]

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON, BigInteger, Boolean, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, String,
-    Text, UniqueConstraint, text,
+    Text, text,
 )  # fmt: skip
 from sqlmodel import Field, SQLModel
 
@@ -28,6 +28,7 @@ metadata = MetaData(
 
 
 _UNFINISHED = text("ended IS NULL")
+_KEYED = text("idempotency_key IS NOT NULL")
 
 
 class _Table(SQLModel):
@@ -49,15 +50,19 @@ class Task(_Table, table=True):
 
     __tablename__ = "task"
     __table_args__ = (
-        UniqueConstraint("owner", "idempotency_key"),
-        Index("ix_task_owner_created", "owner", "created"),
+        Index(
+            "uq_task_owner_idempotency_key",
+            "owner",
+            "idempotency_key",
+            unique=True,
+            sqlite_where=_KEYED,
+            postgresql_where=_KEYED,
+        ),  # fmt: skip
+        Index("ix_task_owner", "owner"),  # lists: SQLite keeps the entries of one owner by id
         # Only unfinished tasks: counted at each submit, read whole at each start.
         Index(
             "ix_task_unfinished", "owner", sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED
         ),
-        # Without it SQLite gives the number of a deleted task again, and whoever still reads the
-        # old task would read the new one.
-        {"sqlite_autoincrement": True},
     )
 
     id: int = Field(sa_column=Column(BIG_KEY, primary_key=True))
@@ -115,12 +120,12 @@ class AgentRun(_Table, table=True):
     """One attempt of one agent."""
 
     __tablename__ = "agent_run"
-    __table_args__ = (UniqueConstraint("task", "role", "attempt"),)
+    # One tree instead of table and index: half the pages in every commit that starts an agent.
+    __table_args__ = ({"sqlite_with_rowid": False},)
 
-    id: int = Field(sa_column=Column(BIG_KEY, primary_key=True))
-    task: int = Field(sa_column=Column(BIG_KEY, ForeignKey("task.id"), nullable=False))
-    role: str = Field(sa_column=Column(String(64), nullable=False))
-    attempt: int = Field(sa_column=Column(Integer, nullable=False))
+    task: int = Field(sa_column=Column(BIG_KEY, ForeignKey("task.id"), primary_key=True))
+    role: str = Field(sa_column=Column(String(64), primary_key=True))
+    attempt: int = Field(sa_column=Column(Integer, primary_key=True))
     status: str = Field(sa_column=Column(String(16), nullable=False))
     output: str | None = Field(sa_column=Column(Text))
     error: str | None = Field(sa_column=Column(Text))

@@ -117,6 +117,7 @@ def loaded(path: Path) -> Iterator[AgentRegistry]:
 @pytest.fixture
 def git(repos: Path) -> Git:
     """A repository with two authors, a merge, and files of many kinds."""
+    (repos.parent / "outside.py").write_text("import sys\nPASSWORD = 'outside-secret'\n")
     git = Git(repos / "mine")
     git.path.mkdir()
     git("init", "--quiet")
@@ -127,8 +128,14 @@ def git(repos: Path) -> Git:
     git("checkout", "--quiet", "main")
     git.commit({"data.bin": b"\0\1\2" * 100, "big.json": "[\n" + " \n" * 600_000 + "]\n"})
     git("merge", "--quiet", "--no-ff", "--message", "Merge", "side")
-    (git.path / "link.py").symlink_to("/etc/passwd")
-    git.commit({"odd |`<b>name\n.py": "def odd(x):\n    return x and 1\n", "min.js": "x" * 3000})
+    (git.path / "link.py").symlink_to(git.path.parent.parent / "outside.py")
+    git.commit(
+        {
+            "odd |`<b>name.py": "def odd(x):\n    return x and 1\n",
+            "new\nline.txt": "text\n",
+            "min.js": "x" * 3000,
+        }
+    )
     git("rm", "--quiet", "gone.py")
     git("commit", "--quiet", "--message", "Remove")
     git.commit({"app/main.py": MAIN + "# end\n"}, author="bob")
@@ -173,7 +180,7 @@ async def test_the_inventory_counts_what_git_counts(registry: AgentRegistry, git
     added = git("diff", "--numstat", "-z", EMPTY_TREE, "HEAD").split("\0")
     counts = {name: count for count, _, name in (a.split("\t") for a in added if a)}
     text = {n: int(c) for n, c in counts.items() if n not in ("data.bin", "big.json", "link.py")}
-    assert "odd |`<b>name\n.py" in text
+    assert "odd |`<b>name.py" in text
     text["min.js"] -= 1  # git counts the end of a file without a line end as a line
     assert found["lines"] == sum(text.values())
     assert found["textFiles"] == len(text)
@@ -239,7 +246,25 @@ async def test_the_linters_find_what_they_find_alone(registry: AgentRegistry, gi
     assert security["errors"] == []
 
 
-async def test_what_cannot_be_read_is_counted_as_failed(registry: AgentRegistry, git: Git) -> None:
+async def test_a_link_out_of_the_repository_is_not_followed(
+    registry: AgentRegistry, git: Git, tmp_path: Path
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/deep.py").write_text("import sys\nPASSWORD = 'outside-secret'\n")
+    git.commit({"sub/deep.py": "1\n"})
+    (git.path / "sub/deep.py").unlink()
+    (git.path / "sub").rmdir()
+    (git.path / "sub").symlink_to(tmp_path / "folder")
+    result, events = await review(registry, "project/mine", [*FINDERS, "report"])
+    assert result.status is TaskStatus.COMPLETED, result.failed
+    said = [str(event) for event in events] + [str(r.output) for r in result.outputs.values()]
+    assert not [text for text in said if "outside-secret" in text]
+    assert {f["filename"] for f in result.outputs["lint"].output} == {str(git.path / "app/main.py")}
+
+
+async def test_what_cannot_be_read_is_counted_as_failed(
+    registry: AgentRegistry, git: Git, monkeypatch: pytest.MonkeyPatch
+) -> None:
     git.commit({"a.py": "def a():\n    pass\n", "b.py": "", "sub/c.py": "", "d.py": ""})
     for name in ("a.py", "b.py", "sub/c.py", "d.py"):
         (git.path / name).unlink()
@@ -247,7 +272,8 @@ async def test_what_cannot_be_read_is_counted_as_failed(registry: AgentRegistry,
     (git.path / "sub").symlink_to("/etc")
     (git.path / "b.py").mkdir()
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(os.path.relpath(git.path / "a.py"))
+        monkeypatch.chdir(git.path)  # the address of a socket has to be short
+        listener.bind("a.py")
     result, events = await review(registry, "project/mine", ["inventory", "complexity"])
     for role in ("inventory", "complexity"):
         skipped = result.outputs[role].output["skipped"]
@@ -296,7 +322,7 @@ async def test_the_team_writes_a_report(registry: AgentRegistry, git: Git) -> No
         "Notes",
     ]
     assert "| Files | 9 |" in page
-    assert "| `choose` | `app/main.py:5` | 7 | 11 | 3 |" in page
+    assert "| `choose` | `app/main.py:5` | 7 | 10 | 3 |" in page
     assert "| `F401` | 1 | 1 | `os` imported but unused | `app/main.py:1` |" in page
     assert "- Lines were not counted in 1 file: binary." in page
 
@@ -306,7 +332,7 @@ async def test_names_from_a_repository_cannot_break_the_page(
 ) -> None:
     result, _ = await review(registry, "project/mine", [*FINDERS, "report"])
     page = result.artifacts["report", "report.md"].decode()
-    assert "`odd \\|'<b>name .py:1`" in page
+    assert "`odd \\|'<b>name.py:1`" in page
     tables = [line for line in page.splitlines() if line.startswith("|")]
     widths = [len(re.findall(r"(?<!\\)\|", line)) for line in tables]
     starts = [index for index, line in enumerate(tables) if re.match(r"\| -", line)]
@@ -444,19 +470,19 @@ async def test_the_configuration_of_the_repository_is_not_used(
     assert "B602" in {finding["test_id"] for finding in security["results"]}
 
 
-async def test_a_cancel_ends_the_walk(registry: AgentRegistry, git: Git) -> None:
+@pytest.mark.parametrize("role", ["inventory", "history", "complexity"])
+async def test_a_cancel_ends_the_walk(registry: AgentRegistry, git: Git, role: str) -> None:
     git.commit({f"many/{n}.py": "def f():\n    pass\n" for n in range(300)})
-    for role in ("inventory", "history", "complexity"):
-        trial = Trial(registry[role].agent, {"path": "project/mine"})
-        trial.recorder.room.clear()  # its first report waits
-        task = trial.start()
-        await eventually(lambda: not trial.recorder.room.is_set() and trial.waiting)
-        task.cancel()
-        await asyncio.sleep(0)
-        trial.recorder.room.set()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert trial.text == "", f"{role} went on to its end"
+    trial = Trial(registry[role].agent, {"path": "project/mine"})
+    trial.recorder.room.clear()
+    task = trial.start()
+    await eventually(lambda: trial.recorder.waiting)  # with its first report
+    task.cancel()
+    await asyncio.sleep(0)
+    trial.recorder.room.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert trial.text == "", "it went on to its end"
 
 
 # --- as it is shipped ------------------------------------------------------------------------

@@ -148,14 +148,14 @@ async def test_a_team_is_registered_in_its_order_and_works(load: Load, tmp_path:
 
 async def test_a_program_of_the_folder_is_found_beside_the_file(load: Load, tmp_path: Path) -> None:
     tool = tmp_path / "tool.sh"
-    tool.write_text("#!/bin/sh\necho $GREETING $1\n")
+    tool.write_text("#!/bin/sh\necho $GREETING $1 $2\n")
     tool.chmod(0o755)
     registry = load(
-        '[agents.tool]\nkind = "command"\ncommand = ["./tool.sh", "a"]\n'
-        'env = ["HOME_OF_NOBODY", { GREETING = "hi" }]'
+        '[agents.tool]\nkind = "command"\ncommand = ["./tool.sh", "a", "{folder}/x"]\n'
+        'env = ["HOME_OF_NOBODY", { GREETING = "hi {folder}" }]'
     )
     assert registry["tool"].unavailable is None
-    assert await outcome(registry, "tool") == ("hi a\n", None)
+    assert await outcome(registry, "tool") == (f"hi {tmp_path} a {tmp_path}/x\n", None)
 
 
 def test_an_empty_file_declares_nothing(load: Load) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 
 import lizard
 
-from orchestrator.kinds.background import BackgroundTask, ProgressHandle
+from orchestrator.kinds.background import ProgressHandle
 
 from .git import Repository
+from .task import RepositoryTask
 from .walk import Walk
 
 MAX_FILES = 2000
@@ -20,18 +21,13 @@ MAX_FUNCTIONS = 50
 _LONG_LINE = 2000  # bytes; only machines write such lines, and lizard is slow on them
 
 
-class Complexity(BackgroundTask):
+class Complexity(RepositoryTask):
     """Measures with lizard, which parses many languages and runs none of the code."""
 
-    def execute(self, progress_handle: ProgressHandle, path: str) -> dict[str, Any]:
-        """Measure every tracked file in a language lizard knows.
-
-        Raises:
-            AgentError: The folder is no git repository.
-        """
-        repository = Repository(path)
+    def look_at(self, repository: Repository, handle: ProgressHandle) -> dict[str, Any]:
+        """Measure every tracked file in a language lizard knows."""
         tracked = {n: m for n, m in repository.files().items() if lizard.get_reader_for(n)}
-        walk = Walk(progress_handle, len(tracked), "Measuring functions")
+        walk = Walk(handle, len(tracked), "Measuring functions")
         skipped: Counter[str] = Counter()
         measured: list[dict[str, Any]] = []
         functions: list[dict[str, Any]] = []
@@ -47,7 +43,7 @@ class Complexity(BackgroundTask):
         functions.sort(key=lambda f: (-f["complexity"], f["path"], f["line"]))
         measured.sort(key=lambda f: (-f["complexity"], f["path"]))
         mean = sum(f["complexity"] for f in functions) / len(functions) if functions else 0.0
-        progress_handle.write(_summary(len(measured), functions, mean))
+        handle.write(_summary(len(measured), functions, mean))
         return {
             "files": len(measured),
             "functions": len(functions),

@@ -15,10 +15,21 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from orchestrator.errors import AgentError
-
 MAX_FILE_BYTES = 1024 * 1024
 """Larger files are data or generated; reading them would say nothing about the code."""
+
+
+class RepositoryError(Exception):
+    """Raised when a repository cannot be read, in words for the person who asked for it.
+
+    Args:
+        message: What is wrong.
+        code: `not_a_repository` or `unreadable_repository`.
+    """
+
+    def __init__(self, message: str, *, code: str = "unreadable_repository") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Content(NamedTuple):
@@ -39,7 +50,7 @@ class Repository:
         path: The folder, with all links followed.
 
     Raises:
-        AgentError: It lies in no git checkout, or git is not installed (`not_a_repository`).
+        RepositoryError: It lies in no git checkout, or git is not installed (`not_a_repository`).
     """
 
     def __init__(self, path: str) -> None:
@@ -47,7 +58,7 @@ class Repository:
         folders = [self.path, *self.path.parents]
         self.top = next((folder for folder in folders if (folder / ".git").exists()), self.path)
         if not self.path.is_dir() or not (self.top / ".git").exists():
-            raise AgentError(
+            raise RepositoryError(
                 f"{self.path.name} is no git repository: there is no checkout in this folder.",
                 code="not_a_repository",
             )
@@ -80,6 +91,14 @@ class Repository:
             raise _failure(listed.stderr)
         entries = (entry.partition(b"\t") for entry in listed.stdout.split(b"\0") if entry)
         return {os.fsdecode(name): about[:6].decode() for about, _, name in entries}
+
+    def python_files(self) -> list[str]:
+        """Full paths of tracked Python files that `read` would read."""
+        return [
+            str(self.path / name)
+            for name, mode in self.files().items()
+            if name.endswith((".py", ".pyi")) and self._is_readable(name, mode)
+        ]
 
     def read(self, name: str, mode: str) -> Content:
         """Read a tracked file, unless it is none, lies elsewhere, or is no text.
@@ -114,6 +133,12 @@ class Repository:
             else Content(status.st_size, data)
         )
 
+    def _is_readable(self, name: str, mode: str) -> bool:
+        try:
+            return self.read(name, mode).data is not None
+        except OSError:
+            return False
+
     def log(self, *arguments: str) -> Generator[bytes]:
         """Output of `git log`, cut at NUL bytes; names are relative to the folder.
 
@@ -147,7 +172,7 @@ class Repository:
                 stdin=subprocess.DEVNULL, capture_output=True, check=False,
             )  # fmt: skip
         except FileNotFoundError:
-            raise AgentError("git is not installed here.", code="not_a_repository") from None
+            raise RepositoryError("git is not installed here.", code="not_a_repository") from None
         if answer.returncode != 0 and not (may_fail and answer.returncode == 1):
             raise _failure(answer.stderr)
         return os.fsdecode(answer.stdout).strip()
@@ -184,9 +209,9 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _failure(stderr: bytes) -> AgentError:
+def _failure(stderr: bytes) -> RepositoryError:
     lines = stderr.decode("utf-8", "replace").strip().splitlines()
-    return AgentError(
+    return RepositoryError(
         f"git cannot read this repository: {lines[-1] if lines else 'no reason given'}",
         code="unreadable_repository",
     )

@@ -8,16 +8,17 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
-from orchestrator.kinds.background import BackgroundTask, ProgressHandle
+from orchestrator.kinds.background import ProgressHandle
 
 from .git import Repository
+from .task import RepositoryTask
 from .walk import Walk
 
 MAX_FILES = 2000
 """Files in the result; those that change least say nothing about hot spots."""
 
 
-class History(BackgroundTask):
+class History(RepositoryTask):
     """Reads `git log` without a single patch.
 
     Args:
@@ -27,19 +28,14 @@ class History(BackgroundTask):
     def __init__(self, max_commits: int = 20_000) -> None:
         self._max_commits = max_commits
 
-    def execute(self, progress_handle: ProgressHandle, path: str) -> dict[str, Any]:
-        """Count commits per file.
-
-        Raises:
-            AgentError: The folder is no git repository.
-        """
-        repository = Repository(path)
+    def look_at(self, repository: Repository, handle: ProgressHandle) -> dict[str, Any]:
+        """Count commits per file."""
         if not repository.commit:
-            progress_handle.write("There are no commits yet.\n")
+            handle.write("There are no commits yet.\n")
             return {"commits": 0, "authors": 0, "files": [], "notes": ["There are no commits yet."]}
         total = repository.commit_count()
         read = min(total, self._max_commits)
-        walk = Walk(progress_handle, read, f"Reading {read:,} commits")
+        walk = Walk(handle, read, f"Reading {read:,} commits")
         changes = _Changes()
         arguments = (
             f"--max-count={read}", "--no-renames", "--numstat", "--format=%x01%at%x1f%aE"
@@ -54,7 +50,7 @@ class History(BackgroundTask):
             notes.append(f"The clone is shallow: its history ends after {total:,} commits.")
         if read < total:
             notes.append(f"Only the newest {read:,} of {total:,} commits were read.")
-        progress_handle.write(changes.summary() + "".join(f"{note}\n" for note in notes))
+        handle.write(changes.summary() + "".join(f"{note}\n" for note in notes))
         return {**changes.result(set(repository.files())), "notes": notes}
 
 

@@ -5,25 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from orchestrator.kinds.background import BackgroundTask, ProgressHandle
+from orchestrator.kinds.background import ProgressHandle
 
 from .git import Repository
 from .languages import language_of
+from .task import RepositoryTask
 from .walk import Walk
 
 
-class Inventory(BackgroundTask):
+class Inventory(RepositoryTask):
     """Counts what git tracks."""
 
-    def execute(self, progress_handle: ProgressHandle, path: str) -> dict[str, Any]:
-        """Read every tracked file once.
-
-        Raises:
-            AgentError: The folder is no git repository.
-        """
-        repository = Repository(path)
+    def look_at(self, repository: Repository, handle: ProgressHandle) -> dict[str, Any]:
+        """Read every tracked file once."""
         tracked = repository.files()
-        walk = Walk(progress_handle, len(tracked), "Counting files")
+        walk = Walk(handle, len(tracked), "Counting files")
         files, lines, sizes = Counter[str](), Counter[str](), Counter[str]()
         skipped, size_of = Counter[str](), Counter[str]()
         for name, mode in tracked.items():
@@ -43,7 +39,7 @@ class Inventory(BackgroundTask):
                 lines[language] += content.data.count(b"\n")
             walk.step()
         walk.report()
-        progress_handle.write(_summary(len(tracked), lines))
+        handle.write(_summary(len(tracked), lines))
         return {
             "name": repository.path.name,
             "commit": repository.commit,

@@ -29,10 +29,13 @@ class Recording(CallbackRecorder):
         self.groups: list[tuple[int, int]] = []
         self.room = asyncio.Event()
         self.room.set()
+        self.waiting = 0
         self.refusal: Exception | None = None
 
     async def _take(self, event: Event) -> None:
+        self.waiting += 1
         await self.room.wait()
+        self.waiting -= 1
         self.events.append(event)
 
     async def store_process_group(self, role: str, attempt: int, group: int, started: int) -> None:

@@ -238,7 +238,7 @@ async def test_a_slow_reader_slows_the_program_and_loses_nothing(folders: Path) 
     trial = Trial(python(script))
     trial.recorder.room.clear()
     task = trial.start()
-    await eventually(lambda: trial.text)
+    await eventually(lambda: trial.recorder.waiting)
     log = folders / names_in(folders)[0] / "log"
     await steady(lambda: log.read_text())
     assert len(log.read_text().split()) <= 12, "it was not held back"

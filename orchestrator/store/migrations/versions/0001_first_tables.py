@@ -60,11 +60,9 @@ def upgrade() -> None:
         sa.Column("archived", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("deleted", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_task")),
-        sa.UniqueConstraint("owner", "idempotency_key", name=op.f("uq_task_owner_idempotency_key")),
         sa.UniqueConstraint("task_id", name=op.f("uq_task_task_id")),
-        sqlite_autoincrement=True,
     )
-    op.create_index("ix_task_owner_created", "task", ["owner", "created"], unique=False)
+    op.create_index("ix_task_owner", "task", ["owner"], unique=False)
     op.create_index(
         "ix_task_unfinished",
         "task",
@@ -73,9 +71,16 @@ def upgrade() -> None:
         sqlite_where=sa.text("ended IS NULL"),
         postgresql_where=sa.text("ended IS NULL"),
     )
+    op.create_index(
+        "uq_task_owner_idempotency_key",
+        "task",
+        ["owner", "idempotency_key"],
+        unique=True,
+        sqlite_where=sa.text("idempotency_key IS NOT NULL"),
+        postgresql_where=sa.text("idempotency_key IS NOT NULL"),
+    )
     op.create_table(
         "agent_run",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("task", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("role", sa.String(length=64), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
@@ -91,8 +96,8 @@ def upgrade() -> None:
         sa.Column("ended", sa.BigInteger(), nullable=True),
         sa.Column("execution_ms", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(["task"], ["task.id"], name=op.f("fk_agent_run_task")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_agent_run")),
-        sa.UniqueConstraint("task", "role", "attempt", name=op.f("uq_agent_run_task_role_attempt")),
+        sa.PrimaryKeyConstraint("task", "role", "attempt", name=op.f("pk_agent_run")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "artifact",
