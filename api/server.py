@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from starlette.applications import Starlette
 from api.app import running
 from api.components import Components
 from api.connections import TimedHttpToolsProtocol
+from api.leaving import end_or_leave, leave
 from api.settings import Settings
 from api.streaming import ABORT
 from orchestrator.errors import StorageError
@@ -112,12 +112,13 @@ class Server(uvicorn.Server):
             await self.serve(sockets=[listener])
             if self.failed:  # raised, so that nothing is drained into a broken database
                 raise _Failed
+        await end_or_leave(0 if self.started else 1)
 
     def stop(self) -> None:
         """Drain; the second call leaves at once."""
         if self._draining is not None:
             logger.warning("second signal: leaving at once")
-            os._exit(1)
+            leave(1)
         self._draining = asyncio.get_running_loop().create_task(self._drain())
 
     def fail(self, error: StorageError) -> None:

@@ -17,7 +17,9 @@ from typing import Any, Literal
 
 from orchestrator.agents import AgentContext, AgentOutput, AgentResult, Registration
 from orchestrator.clock import Clock
-from orchestrator.errors import AgentError, AppendRefused, AttemptClosed, CallbackFailed
+from orchestrator.errors import (
+    AgentError, AppendRefused, AttemptClosed, CallbackFailed, PoststreamError,
+)  # fmt: skip
 from orchestrator.events import Draft, Usage, cleaned, to_json
 from orchestrator.progress import Recorder, Reporter
 from orchestrator.tasks import rounded_ms
@@ -236,8 +238,10 @@ class Attempt:
                 self._reporter.check_output(result.output)
         except AgentError as error:  # too long
             return self._failed(str(error), error.code)
-        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-            return self._failed(self._unexpected(error), "agent_failed")  # no JSON, no text
+        except PoststreamError:
+            raise
+        except Exception as error:  # foreign objects: no text, or nothing that JSON could say
+            return self._failed(self._unexpected(error), "agent_failed")
         return Outcome(
             status="success",
             usage=result.usage,

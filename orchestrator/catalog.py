@@ -4,12 +4,29 @@
     repos = "~/src"                     # relative to this file; `~` is the home folder
 
     [agents.lint]                       # the role
-    kind = "command"                    # or "python", "background"
+    kind = "command"
     name = "Lint"
     description = "Runs ruff."
-    command = ["ruff", "check", "--isolated", "{inputs.path}"]
+    command = ["ruff", "check", "--output-format", "json", "{inputs.path}"]
+    stdout = "json"                     # or "text", "lines"; and stdin = "json" or "none"
+    ok_exit_codes = [0, 1]
+    env = ["HTTPS_PROXY", { NO_COLOR = "1" }]
+    artifacts = ["report.md"]           # files it writes into its work folder
     paths = ["path"]                    # inputs.path has to lie in one of [roots]
-    timeout = 60
+    defaults = { path = "repos/mine" }  # inputs a task may leave out
+    install = "pip install ruff"        # said when the program is missing
+    timeout = 60                        # seconds, of each attempt
+    max_attempts = 2
+    retry_delay = 5                     # seconds, doubled each time
+
+    [agents.count]
+    kind = "background"                 # a BackgroundTask, in a thread
+    class = "team.counting:Counter"     # team/counting.py beside this file, or installed
+    options = { step = 2 }              # for its constructor
+
+    [agents.greet]
+    kind = "python"                     # a class, object or async function, on the event loop
+    import = "team.greeting:greet"
 
 What is wrong is said all at once, each with file, table and key.
 """

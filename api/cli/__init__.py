@@ -54,7 +54,7 @@ def main() -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without UTF-8 must not be an error
     try:
-        make_cli()()
+        make_cli()(prog_name=PROGRAM)
     except CommandFailed as failure:
         status = _complained(failure, failure.status)
     except (CatalogError, InvalidRequest, SettingsError) as error:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 from collections.abc import Callable, Iterator
 
 from api.cli.terminal import Status
+from api.leaving import leave
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -28,7 +28,7 @@ def on_interrupt(first: Callable[[], None], *, leaving: Callable[[], None]) -> I
         nonlocal seen
         if seen:
             leaving()
-            os._exit(Status.INTERRUPTED)  # whatever still runs does not want to stop
+            leave(Status.INTERRUPTED)  # whatever still runs does not want to stop
         seen = True
         first()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, BinaryIO, Protocol
@@ -77,18 +76,21 @@ async def run_here(body: Mapping[str, Any], registry: AgentRegistry) -> AsyncIte
         InvalidRequest: It can never be executed as it is.
     """
     request = parse_task_request(dict(body))
-    broken: asyncio.Future[StorageError] = asyncio.get_running_loop().create_future()
+    source: LocalSource | None = None
+
+    def failed(error: StorageError) -> None:
+        if source is not None:
+            source.fail(error)
+
     settings = RuntimeSettings(database_url="sqlite://")
-    async with open_service(settings, registry, on_fatal=broken.set_result) as service:
+    async with open_service(settings, registry, on_fatal=failed) as service:
         submission = await service.submit(request, owner=OWNER, attach=True)
         assert submission.reader is not None
         source = LocalSource(service, submission.task_id, submission.reader)
-        broken.add_done_callback(lambda error: source.fail(error.result()))
         try:
             yield source
         finally:
             submission.reader.close()
-            broken.cancel()
 
 
 class ServerSource:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from api.cli.terminal import (
 )
 from api.cli.views import JsonView, LinesView, TableView, View
 from api.client import Client, ClientError, ServerError
+from api.leaving import end_or_leave
 from api.logs import configure_logging
 from api.team import load_registry
 from orchestrator.agents import AgentRegistry
@@ -92,9 +91,7 @@ async def _watch_here(
                 await _show(source, board, view)
                 await asyncio.gather(*cancels)
                 await _report(source, board, view, json=json, folder=folder)
-    if board.not_stopped:  # nobody waits for agents that do not listen
-        sys.stdout.flush()
-        os._exit(_status(board))
+    await end_or_leave(_status(board))
     return board
 
 

@@ -8,6 +8,7 @@ ever. The exit of the program itself is what counts here: what it leaves behind 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 from collections.abc import Sequence
@@ -24,9 +25,11 @@ TERM_SECONDS = 2.0
 """How long a group may take to end after SIGTERM, before SIGKILL."""
 KILL_SECONDS = 5.0
 """How long a killed group is waited for: what the kernel holds must not hold the agent."""
-QUIET_SECONDS = 1.0
-"""After the program has ended, a pipe somebody else holds open counts as closed after this."""
+LATE_SECONDS = 1.0
+"""How long output is waited for in all once the program has ended: what it wrote is there at once,
+so more can only come from a process that left the group and holds the pipe."""
 
+_LATE_PIECES = 64  # far more than a pipe can hold; a process outside might write for ever
 _BUFFER_BYTES = 256 * 1024  # unread output; above it the program waits in its own write
 _STDERR_BYTES = 8 * 1024  # enough for 2,000 characters of any script
 
@@ -59,6 +62,8 @@ class Program(asyncio.SubprocessProtocol):
         self._output = bytearray()
         self._output_ended = False
         self._paused = False
+        self._late_seconds = LATE_SECONDS
+        self._late_pieces = _LATE_PIECES
         self._stderr = bytearray()
         self._exited = asyncio.Event()
         self._changed = asyncio.Event()
@@ -133,13 +138,16 @@ class Program(asyncio.SubprocessProtocol):
     async def read(self) -> bytes:
         """The next piece of its output, up to some 512 KiB; empty at the end."""
         while not self._output:
-            if self._output_ended:
+            if self._output_ended or self._late_seconds <= 0:
                 return b""
             self._changed.clear()
-            try:
-                async with asyncio.timeout(QUIET_SECONDS if self._exited.is_set() else None):
-                    await self._changed.wait()
-            except TimeoutError:
+            if self._exited.is_set():
+                await self._wait_for_late_output()
+            else:
+                await self._changed.wait()
+        if self._exited.is_set():
+            self._late_pieces -= 1
+            if self._late_pieces < 0:
                 return b""
         piece = bytes(self._output)
         self._output.clear()
@@ -147,6 +155,14 @@ class Program(asyncio.SubprocessProtocol):
             self._paused = False
             self._pipe(1).resume_reading()
         return piece
+
+    async def _wait_for_late_output(self) -> None:
+        loop = asyncio.get_running_loop()
+        since = loop.time()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._late_seconds):
+                await self._changed.wait()
+        self._late_seconds -= loop.time() - since
 
     async def status(self) -> int:
         """Its exit status, once it has ended; the negative number of a signal that ended it."""

@@ -24,7 +24,7 @@ from orchestrator.store.writer import Writer
 BUFFER_EVENTS = 256  # per attempt: an agent that floods waits for the disk, not for memory
 BUFFER_BYTES = 1024 * 1024
 MERGED_BYTES = 64 * 1024  # pieces of text become one event up to here
-LINGER_TURNS = 3  # turns of the loop progress waits for company: an agent that ends at once
+LINGER_TURNS = 3  # turns of the loop a run's first events wait: an agent that ends at once
 EVENT_OVERHEAD = 160  # bytes of an event beside what an agent wrote
 
 
@@ -87,6 +87,7 @@ class LogRecorder:
         self._taken: list[asyncio.Future[None]] = []
         self._under_way = False
         self._scheduled = False
+        self._linger_turns = LINGER_TURNS
         self._error: BaseException | None = None
 
     @property
@@ -225,7 +226,7 @@ class LogRecorder:
         buffer.count += 1
         buffer.last, buffer.field = (draft, field) if field else (None, "")
         self._drafts.append(draft)
-        self._schedule(LINGER_TURNS)
+        self._schedule(self._linger_turns)
 
     def _count(self, size: int) -> None:
         if self._log_bytes + size > self._max_log_bytes:
@@ -268,6 +269,7 @@ class LogRecorder:
         if self._under_way or not self._drafts:
             return
         self._under_way = True
+        self._linger_turns = 0
         self._taken, self._waiting = self._waiting, []
         size = self._bytes
         drafts, changes = self._take()
@@ -276,8 +278,9 @@ class LogRecorder:
             active_ms=self.active_ms, now=self._clock.wall_ms(),
         )  # fmt: skip
         self._writer.post(
-            append, self._end, self._fail, rows=len(drafts) + len(changes), size=size, waits=True
-        )
+            append, self._end, self._fail,
+            rows=len(drafts) + len(changes), size=size, waits=True, urgent=bool(self._taken),
+        )  # fmt: skip
 
     def _take(self) -> tuple[list[Draft], list[Change]]:
         drafts, self._drafts = self._drafts, []

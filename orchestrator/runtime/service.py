@@ -552,9 +552,7 @@ def _assemble(
     )
 
     async def page(id: int, after: int) -> Sequence[StoredEvent]:
-        return await database.read(
-            partial(events.page, id=id, after=after, max_bytes=MAX_BYTES)
-        )
+        return await database.read(partial(events.page, id=id, after=after, max_bytes=MAX_BYTES))
 
     channels = Channels(max_bytes=settings.channel_bytes, page=page)
     dispatcher = InProcessDispatcher(max_per_owner=settings.max_running_per_owner)

@@ -32,6 +32,7 @@ BATCH_ROWS = 200  # more rows in one transaction make the slowest commit slower,
 CHECKPOINT_BYTES = 4 * 1024 * 1024  # above it the log is moved into the database
 TRUNCATE_BYTES = 64 * 1024 * 1024  # a log that long is cut once it was moved
 IDLE_SECONDS = 0.5  # after that long without work the log is moved, however short
+PACE_SECONDS = 0.0007  # between commits that nobody waits for; bounds what batching may delay
 RETRY_SECONDS = 1.0  # how often what waits for room is tried again
 IO_ERRORS = 3  # in a row; then this process cannot be trusted to store anything
 COMMIT_BYTES = 16 * 1024  # a small transaction touches about four pages
@@ -42,7 +43,17 @@ class _Lost(StorageError):
 
 
 class _Item:
-    __slots__ = ("answer", "error", "on_commit", "on_failure", "operation", "rows", "size", "waits")
+    __slots__ = (
+        "answer",
+        "error",
+        "on_commit",
+        "on_failure",
+        "operation",
+        "rows",
+        "size",
+        "urgent",
+        "waits",
+    )
 
     def __init__(
         self,
@@ -52,6 +63,7 @@ class _Item:
         rows: int,
         size: int,
         waits: bool,
+        urgent: bool,
     ) -> None:
         self.operation = operation
         self.on_commit = on_commit
@@ -59,6 +71,7 @@ class _Item:
         self.rows = rows
         self.size = size
         self.waits = waits
+        self.urgent = urgent
         self.answer: Any = None
         self.error: BaseException | None = None
 
@@ -90,6 +103,7 @@ class Writer:
         self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._batch = 0
+        self._committed_at = 0.0
         self._unmoved = 0
         self._fatal: StorageError | None = None
         self._closed = False
@@ -119,6 +133,7 @@ class Writer:
         rows: int = 1,
         size: int = 0,
         waits: bool = False,
+        urgent: bool = True,
     ) -> None:
         """Hand over an operation; exactly one of the callbacks is called, on the loop.
 
@@ -130,6 +145,7 @@ class Writer:
             rows: About how many rows it writes.
             size: About how many bytes.
             waits: Whether it waits while there is no room (a run does, a request does not).
+            urgent: Whether somebody waits for it; if not it may wait a moment for company.
 
         Errors:
             StorageFull: There is no room, and the operation does not wait.
@@ -141,7 +157,7 @@ class Writer:
             error = self._fatal or StorageError("The database is closed.")
             self._loop.call_soon(on_failure, error)
             return
-        self._queue.put(_Item(operation, on_commit, on_failure, rows, size, waits))
+        self._queue.put(_Item(operation, on_commit, on_failure, rows, size, waits, urgent))
 
     def submit(
         self,
@@ -215,17 +231,27 @@ class Writer:
         """All that waits, up to a batch; False with it when no more will come."""
         batch: list[_Item] = []
         rows = 0
+        patience = timeout
         try:
-            item = self._queue.get(timeout=timeout)
-            while item is not None:
+            while (item := self._queue.get(timeout=patience)) is not None:
                 batch.append(item)
                 rows += item.rows
                 if rows >= BATCH_ROWS:
                     return batch, True
-                item = self._queue.get_nowait()
+                patience = self._company(batch)
         except queue.Empty:
             return batch, True
         return batch, False
+
+    def _company(self, batch: list[_Item]) -> float:
+        """How many seconds a batch may wait for more.
+
+        What nobody waits for may wait until the last commit is a moment ago: under a steady
+        trickle each event would cost a whole commit of its own.
+        """
+        if any(item.urgent for item in batch):
+            return 0.0
+        return max(0.0, self._committed_at + PACE_SECONDS - time.monotonic())
 
     def commit(self, batch: list[_Item]) -> None:
         """Run a batch in one transaction; afterwards each item has its answer or its error."""
@@ -269,6 +295,7 @@ class Writer:
             raise _Lost("The database could not be written three times in a row.")
         self._batch += 1
         self.commits += 1
+        self._committed_at = time.monotonic()
         self._unmoved += COMMIT_BYTES + sum(item.size for item in batch)
         self._at("after_commit")
 

@@ -27,17 +27,25 @@ PATIENCE_SECONDS = 10.0  # after which a test gives up; nothing here takes long
 HEAD_SECONDS = 0.3
 
 
+class PatientProtocol(TimedHttpToolsProtocol):
+    linger_seconds = 60.0  # nothing below may be due to it
+
+
 class QuickProtocol(TimedHttpToolsProtocol):
     head_seconds = HEAD_SECONDS
-    linger_seconds = 0.2
+    linger_seconds = HEAD_SECONDS
 
 
 class App:
-    """Echoes JSON bodies; ``/wait`` streams one piece and the rest once ``/go`` was asked for."""
+    """Echoes JSON bodies; ``/wait`` streams one piece, and the rest once ``/go`` was asked for.
+
+    ``/late`` reads nothing and begins to answer only then.
+    """
 
     def __init__(self) -> None:
         self.reached: list[str] = []
         self.failed: list[str] = []
+        self.answered: list[str] = []
         self._go = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -47,6 +55,8 @@ class App:
                 body = orjson.dumps(await read_json(scope, receive, max_bytes=1000))
             else:
                 body = b"ok"
+            if scope["path"] == "/late":
+                await self._wait()
         except PoststreamError as error:
             self.failed.append(type(error).__name__)
             await send_problem(error, scope, receive, send)
@@ -54,12 +64,16 @@ class App:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         if scope["path"] == "/wait":
             await send({"type": "http.response.body", "body": b"first,", "more_body": True})
-            await self._go.wait()
-            self._go = asyncio.Event()
+            await self._wait()
             body = b"last"
         elif scope["path"] == "/go":
             self._go.set()
         await send({"type": "http.response.body", "body": body})
+        self.answered.append(scope["path"])
+
+    async def _wait(self) -> None:
+        await self._go.wait()
+        self._go = asyncio.Event()
 
 
 class Running(NamedTuple):
@@ -135,7 +149,7 @@ def loop(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def server(loop: str) -> Iterator[Running]:
-    with serving(loop, TimedHttpToolsProtocol) as running:
+    with serving(loop, PatientProtocol) as running:
         yield running
 
 
@@ -353,8 +367,18 @@ def test_a_body_that_breaks_is_answered_in_place_of_its_request(server: Running)
         until(lambda: server.app.reached[-1:] == ["POST /json"])
         made.sendall(b"zz\r\n")
         assert problem(read_all(made))[0] == 400
-    until(lambda: len(server.app.failed) > before)
+        until(lambda: len(server.app.failed) > before)
     assert server.app.failed[before:] == ["ClientDisconnected"]
+
+
+def test_an_answer_that_comes_after_the_last_word_is_dropped(server: Running) -> None:
+    with server.connect() as made:
+        made.sendall(post(b"2\r\n[1\r\n", CHUNKED, path=b"/late"))
+        until(lambda: server.app.reached[-1:] == ["POST /late"])
+        made.sendall(b"zz\r\n")
+        assert problem(read_all(made))[0] == 400
+        server.exchange(request(b"GET /go HTTP/1.1", b"Host: x", b"Connection: close"))
+        until(lambda: "/late" in server.app.answered)
 
 
 def test_a_body_that_breaks_behind_a_stream_is_answered_after_it(server: Running) -> None:
@@ -463,6 +487,16 @@ def test_the_rest_of_an_answered_body_is_not_awaited_for_ever(quick: Running) ->
         read_until(made, b"0\r\n\r\n")
         made.sendall(b"2\r\n[")
         closed_after(made)
+
+
+def test_a_client_that_goes_on_after_the_last_word_is_cut(quick: Running) -> None:
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    with quick.connect() as made:
+        made.sendall(b"\x00")
+        assert problem(read_all(made))[0] == 400
+        with pytest.raises(ConnectionError):
+            while time.monotonic() < give_up:
+                made.sendall(b"more")
 
 
 def test_many_slow_connections_leave_the_others_alone(quick: Running) -> None:

@@ -150,6 +150,15 @@ def test_an_empty_object_names_everything_that_is_required() -> None:
     assert [error.pointer for error in raised.value.errors] == ["/description", "/selectedAgents"]
 
 
+def test_a_field_has_no_second_name() -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        parse_task_request({"description": "x", "selected_agents": ["writer"]})
+    assert {error.pointer for error in raised.value.errors} == {
+        "/selectedAgents",
+        "/selected_agents",
+    }
+
+
 def test_parsing_leaves_the_body_as_it_was_sent() -> None:
     body = {**MINIMAL, "title": None}
     parse_task_request(body)

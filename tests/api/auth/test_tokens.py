@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from api.auth import make_token
-from api.auth.tokens import MalformedToken, canonical_bytes
+from api.auth.tokens import MalformedToken, canonical_bytes, verified_claims
 from orchestrator.errors import SettingsError
 from tests.api.auth.forging import (
     AUDIENCE,
@@ -186,6 +186,16 @@ def test_an_elliptic_signature_has_one_form(name: str) -> None:
     header, sign = EC_FORGERIES[name]
     challenge, words = refused(authenticator("ES256"), bearer(token(header, claims(), sign)))
     assert (challenge, words) == (INVALID, "The token is not valid.")
+
+
+@pytest.mark.parametrize("alg", ["none", "HS384", "RS256", None])
+def test_no_key_is_looked_for_when_the_algorithm_is_another_one(alg: str | None) -> None:
+    def key_for(kid: str | None) -> Any:
+        raise AssertionError("it was looked for")
+
+    forged = token({"alg": alg, "kid": "1"}, claims(), hs())
+    with pytest.raises(MalformedToken):
+        verified_claims(forged, algorithm="HS256", key_for=key_for)
 
 
 @pytest.mark.parametrize("segment", [b"QQ", b"QUI", b"QUJD", b"", b"-_-_"])

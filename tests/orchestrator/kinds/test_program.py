@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Coroutine
@@ -17,7 +18,7 @@ from orchestrator.errors import AppendRefused
 from orchestrator.kinds import program
 from orchestrator.kinds.arguments import Arguments
 from orchestrator.kinds.command import Command, CommandAgent
-from orchestrator.processes import group_is_alive, led_by
+from orchestrator.processes import group_is_alive, led_by, signal_group
 from tests.orchestrator.kinds.support import Trial, eventually, names_in
 
 Loops = Callable[[], asyncio.AbstractEventLoop]
@@ -83,19 +84,30 @@ def test_what_a_program_leaves_behind_is_killed(loop: Loops) -> None:
 
 
 @both_loops
-def test_a_process_that_left_the_group_does_not_hold_the_agent(loop: Loops) -> None:
+@pytest.mark.parametrize(
+    "goes_on",
+    ["exec sleep 20", "while sleep 0.05; do echo tick; done", "while :; do echo flood; done"],
+    ids=["silent", "ticking", "flooding"],
+)
+def test_a_process_that_left_the_group_does_not_hold_the_agent(
+    loop: Loops, goes_on: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It keeps the output open and is not ours to end."""
+    monkeypatch.setattr(program, "LATE_SECONDS", 0.3)
     script = (
         "import subprocess, sys\n"
-        "child = subprocess.Popen(['sleep', '20'], start_new_session=True)\n"
+        "child = subprocess.Popen(['sh', '-c', sys.argv[1]], start_new_session=True)\n"
         "print(child.pid)\n"
     )
 
     async def main() -> None:
-        trial = Trial(agent("{python}", "-c", script))
-        started = time.monotonic()
-        await trial.run()
-        os.kill(int(trial.text), 9)  # it was alive, and held the output open
-        assert time.monotonic() - started < 15
+        trial = Trial(agent("{python}", "-c", script, goes_on))
+        try:
+            await asyncio.wait_for(trial.run(), 15)
+        finally:
+            (number,) = (int(line) for line in trial.text.split() if line.isdigit())
+            left = signal_group(number, signal.SIGKILL)
+        assert left or not goes_on.startswith("exec"), "it was ended, which is not our business"
 
     run(main(), loop)
 
