@@ -129,7 +129,8 @@ class Client:
 
         Args:
             task_id: Which.
-            last_event_id: Act only if the log still ends here.
+            last_event_id: Number of the last event the caller has seen; if the task has ended
+                since, that is an error.
 
         Returns:
             The status it has now: ``cancelled``, or ``cancelling`` while its agents stop.
@@ -240,7 +241,8 @@ def _host(server: str) -> str:
         url = httpx.URL(server)
     except httpx.InvalidURL:
         url = httpx.URL("")
-    if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment:
+    odd = url.query or url.fragment or any(character.isspace() for character in server)
+    if url.scheme not in ("http", "https") or not url.host or odd:
         raise ClientError(f"{server!r} is no address of a server, e.g. http://127.0.0.1:8000.")
     return url.host
 

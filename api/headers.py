@@ -17,7 +17,6 @@ MAX_WAIT_DIGITS = 6  # eleven days; longer waits are not waits
 
 # Fits in 63 bits; int() alone takes 1_0, +1 and the digits of other scripts.
 _CURSOR = re.compile(rb"[0-9]{1,18}")
-# fits in 63 bits; int() alone takes 1_0, +1 and other scripts' digits
 _KEY = re.compile(rb"[\x21-\x7e]{1,255}")
 _QUOTED_KEY = re.compile(rb'"((?:[\x21\x23-\x5b\x5d-\x7e]|\\["\\])*+)"')
 _ESCAPED = re.compile(rb"\\(.)")

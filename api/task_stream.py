@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MAX_RETRY_AFTER_SECONDS = 60.0  # a server that asks for more is asked again all the same
 
 _GATEWAY = (502, 503, 504)
-_BUSY = (429, 500, 502, 503, 504)  # of a server, for a read
+_BUSY = (429, 500, *_GATEWAY)
 
 
 class ClientError(Exception):
@@ -154,6 +154,14 @@ class TaskStream:
         self._ended = True
         await self._hang_up()
 
+    async def cancel(self) -> str:
+        """Cancel the task as this stream knows it: not if it has ended or been retried since.
+
+        Returns:
+            The status it has now: ``cancelled``, or ``cancelling`` while its agents stop.
+        """
+        return await self._client.cancel(self.task_id, last_event_id=self.last_event_id)
+
     def __aiter__(self) -> AsyncIterator[StreamedEvent]:
         return self
 
@@ -207,7 +215,7 @@ class TaskStream:
     async def _refused(self, response: httpx.Response, *, starts: bool) -> None:
         error = await self._client.error_of(response)
         # What a server says of a POST holds. A gateway's answer says nothing about the server.
-        waits = _GATEWAY if not error.slug else () if starts else _BUSY
+        waits = _BUSY if not starts else () if error.slug else _GATEWAY
         if error.status in waits:
             raise ConnectionLost(f"status {error.status}", _retry_after(response))
         if not self._over:  # a task that is over may be deleted by the time its end is asked for

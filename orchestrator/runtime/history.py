@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from sqlmodel import Session
+from orchestrator.store.database import Session
 
 from orchestrator.agents import AgentOutput
 from orchestrator.attempts import Outcome

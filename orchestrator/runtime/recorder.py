@@ -207,7 +207,9 @@ class LogRecorder:
         buffer = self._buffers.get(fields["agentRole"])
         if buffer is None:
             buffer = self._buffers[fields["agentRole"]] = _Buffer()
-        while buffer.count >= BUFFER_EVENTS or buffer.bytes >= BUFFER_BYTES:
+        if buffer.count >= BUFFER_EVENTS or buffer.bytes >= BUFFER_BYTES:
+            # Once, not until there is room: whoever else reports for this agent may always be
+            # faster in taking it.
             await self.flush()
             if buffer is not self._buffers.get(fields["agentRole"]):
                 # It ended while this call, of something that runs on, waited for room.

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from sqlmodel import Session
+from orchestrator.store.database import Session
 
 from orchestrator.agents import AgentRegistry
 from orchestrator.clock import Clock

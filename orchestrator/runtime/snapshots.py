@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
-from sqlmodel import Session
+from orchestrator.store.database import Session
 
 from orchestrator.clock import iso
 from orchestrator.runtime.history import AgentFold, fold

@@ -21,7 +21,7 @@ from typing import TypeVar
 
 import sqlalchemy
 from sqlalchemy import event
-from sqlmodel import Session
+from sqlmodel import Session as Session
 
 from orchestrator.errors import StorageCorrupt, StorageError
 from orchestrator.store.lock import FileLock

@@ -17,8 +17,10 @@ def message(data: str, event: str = "message", id: str | None = None) -> SseMess
 CASES: dict[str, tuple[bytes, list[SseMessage]]] = {
     "one of ours": (frame(7, "task_created", '{"a":1}'), [message('{"a":1}', "task_created", "7")]),
     "our whole answer": (
-        b": keep-alive\nretry: 3000\nid: 1\nevent: a\ndata: x\n\n: keep-alive\n"
-        b'id: 2\nevent: b\ndata: y\n\nevent: complete\ndata: {"taskId":"t"}\n\n',
+        (
+            b": keep-alive\nretry: 3000\nid: 1\nevent: a\ndata: x\n\n: keep-alive\n"
+            b'id: 2\nevent: b\ndata: y\n\nevent: complete\ndata: {"taskId":"t"}\n\n'
+        ),
         [message("x", "a", "1"), message("y", "b", "2"), message('{"taskId":"t"}', "complete")],
     ),
     "line ends LF": (b"data: a\ndata: b\n\n", [message("a\nb")]),
@@ -99,9 +101,9 @@ def test_a_message_comes_as_soon_as_its_blank_line_does() -> None:
 def test_a_message_without_end_is_refused(endless: bytes, piece: int) -> None:
     reader = SseReader(max_bytes=64)
     reader.feed(b"data: small\n\n")
+    pieces = [endless[start : start + piece] for start in range(0, len(endless), piece)]
     with pytest.raises(SseTooLarge):
-        for start in range(0, len(endless), piece):
-            reader.feed(endless[start : start + piece])
+        [reader.feed(part) for part in pieces]
 
 
 def test_messages_and_comments_are_bounded_each_not_together() -> None:

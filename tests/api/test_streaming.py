@@ -367,7 +367,7 @@ async def test_a_reader_that_finds_the_end_in_the_log_first_still_gets_the_end_f
         body |= {"inputs": {**body["inputs"], "gate": str(tmp_path / "open")}}  # type: ignore[dict-item]
         async with alice.open("POST", STREAM, body) as response:
             task_id = str(response.header("x-task-id"))
-            await until(lambda: _runs(alice, task_id, "gate"), "the gate waits")
+            await until(lambda: _waits(alice, task_id), "the gate waits")
             pause.armed.set()
             (tmp_path / "open").touch()
             await until(lambda: _is_set(pause.reached), "the end is committed")
@@ -398,9 +398,9 @@ async def test_a_commit_nobody_heard_of_yet_makes_no_reader_spin(tmp_path: Path)
             assert end_frame(await live.read_to_end()) == ("complete", {"taskId": task_id})
 
 
-async def _runs(client: Client, task_id: str, role: str) -> bool:
+async def _waits(client: Client, task_id: str) -> bool:
     agents = (await client.get(f"/api/tasks/{task_id}"))["agents"]
-    return any(a["agentRole"] == role and a["status"] == "running" for a in agents)
+    return any(agent["content"] == "waiting" for agent in agents)
 
 
 async def _is_set(event: threading.Event) -> bool:

@@ -265,12 +265,14 @@ async def test_a_link_out_of_the_repository_is_not_followed(
 async def test_what_cannot_be_read_is_counted_as_failed(
     registry: AgentRegistry, git: Git, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    git.commit({"a.py": "def a():\n    pass\n", "b.py": "", "sub/c.py": "", "d.py": ""})
-    for name in ("a.py", "b.py", "sub/c.py", "d.py"):
+    names = ("a.py", "b.py", "sub/c.py", "d.py", "e.py")
+    git.commit(dict.fromkeys(names, "def tracked():\n    pass\n"))
+    for name in names:
         (git.path / name).unlink()
     (git.path / "sub").rmdir()
     (git.path / "sub").symlink_to("/etc")
     (git.path / "b.py").mkdir()
+    (git.path / "e.py").symlink_to(git.path / "app/main.py")
     with socket.socket(socket.AF_UNIX) as listener:
         monkeypatch.chdir(git.path)  # the address of a socket has to be short
         listener.bind("a.py")
@@ -280,6 +282,7 @@ async def test_what_cannot_be_read_is_counted_as_failed(
         assert skipped["unreadable"] == 1
         assert skipped["no regular files"] == 1
         assert skipped["behind a symbolic link"] == 1
+        assert skipped["symbolic links"] == 2
         assert skipped["not in the work tree"] == 1
         counted = [e for e in events if isinstance(e, AgentProgress) and e.agent_role == role]
         last = [event for event in counted if event.items_total][-1]
@@ -460,8 +463,7 @@ async def test_the_configuration_of_the_repository_is_not_used(
 ) -> None:
     git.commit(
         {
-            "pyproject.toml": '[tool.ruff.lint]\nignore = ["F"]\n',
-            "ruff.toml": 'lint.ignore = ["F"]\n',
+            "app/ruff.toml": '[lint.per-file-ignores]\n"*" = ["F401"]\n',
             ".bandit": "[bandit]\nskips = B602\n",
         }
     )

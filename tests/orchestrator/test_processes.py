@@ -184,7 +184,7 @@ def test_what_a_killed_server_leaves_behind_is_found_and_killed(tmp_path: Path) 
         "    await task\n"
         "asyncio.run(main())\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
     process = subprocess.Popen(
         [sys.executable, str(server)], stdout=subprocess.PIPE, env=environment
     )

@@ -7,6 +7,7 @@ clone. Each is switched off here, by arguments and environment that beat that co
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
@@ -118,6 +119,10 @@ class Repository:
             number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except (FileNotFoundError, NotADirectoryError):
             return Content(0, None, "not in the work tree")
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                return Content(0, None, "symbolic links")
+            raise
         try:
             status = os.fstat(number)
             if not stat.S_ISREG(status.st_mode):

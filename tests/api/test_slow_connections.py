@@ -1,0 +1,150 @@
+"""Connections that take their time."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from api.connections import TimedHttpToolsProtocol
+from tests.api.raw import (
+    CHUNKED,
+    GET,
+    GO,
+    LAST_GET,
+    PATIENCE_SECONDS,
+    Running,
+    post,
+    problem,
+    read_all,
+    read_until,
+    request,
+    serving,
+    until,
+)
+
+HEAD_SECONDS = 0.3
+
+
+class QuickProtocol(TimedHttpToolsProtocol):
+    head_seconds = HEAD_SECONDS
+    linger_seconds = HEAD_SECONDS
+
+
+@pytest.fixture(scope="module", params=["asyncio", "uvloop"])
+def server(request: pytest.FixtureRequest) -> Iterator[Running]:
+    with serving(request.param, QuickProtocol) as running:
+        yield running
+
+
+def closed_after(made: socket.socket) -> float:
+    started = time.monotonic()
+    with contextlib.suppress(ConnectionResetError):
+        assert read_all(made) == b""
+    return time.monotonic() - started
+
+
+SLOW = {
+    "nothing": b"",
+    "one byte": b"G",
+    "half a line": b"GET /a HT",
+    "headers without end": b"GET /a HTTP/1.1\r\nHost: x\r\nA: b\r\n",
+    "empty lines": b"\r\n\r\n",
+}
+
+
+def test_headers_that_do_not_come_are_not_awaited(server: Running) -> None:
+    with contextlib.ExitStack() as stack:
+        waiting = {name: stack.enter_context(server.connect()) for name in SLOW}
+        for name, made in waiting.items():
+            made.sendall(SLOW[name])
+        assert closed_after(waiting.pop("nothing")) > HEAD_SECONDS / 2
+        for made in waiting.values():
+            closed_after(made)
+
+
+def test_the_same_holds_between_two_requests(server: Running) -> None:
+    with contextlib.ExitStack() as stack:
+        waiting = {name: stack.enter_context(server.connect()) for name in SLOW if SLOW[name]}
+        for name, made in waiting.items():
+            made.sendall(GET)
+            read_until(made, b"0\r\n\r\n")
+            made.sendall(SLOW[name])
+        for made in waiting.values():
+            closed_after(made)
+
+
+def test_a_byte_now_and_then_wins_no_time(server: Running) -> None:
+    give_up = time.monotonic() + PATIENCE_SECONDS / 2
+    with server.connect() as made:
+        made.settimeout(HEAD_SECONDS / 10)
+        with contextlib.suppress(ConnectionError):
+            made.sendall(b"GET /a HTTP/1.1\r\nHost: x\r\nA: ")
+            while time.monotonic() < give_up:
+                made.sendall(b"b")
+                with contextlib.suppress(TimeoutError):
+                    assert made.recv(1) == b""
+                    break
+        assert time.monotonic() < give_up
+
+
+def test_a_connection_between_requests_may_rest(server: Running) -> None:
+    with server.connect() as resting, server.connect() as slow:
+        resting.sendall(GET)
+        read_until(resting, b"0\r\n\r\n")
+        closed_after(slow)  # so the time for headers has passed
+        resting.sendall(LAST_GET)
+        assert read_all(resting).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_a_stream_may_take_longer_than_headers(server: Running) -> None:
+    with server.connect() as streaming, server.connect() as slow:
+        streaming.sendall(request(b"GET /wait HTTP/1.1", b"Host: x", b"Connection: close"))
+        read_until(streaming, b"first,\r\n")
+        closed_after(slow)
+        server.exchange(GO)
+        assert read_all(streaming) == b"4\r\nlast\r\n0\r\n\r\n"
+
+
+def test_half_a_request_behind_a_stream_does_not_cut_it(server: Running) -> None:
+    with server.connect() as streaming, server.connect() as slow:
+        streaming.sendall(request(b"GET /wait HTTP/1.1", b"Host: x") + b"GET /a HT")
+        read_until(streaming, b"first,\r\n")
+        closed_after(slow)
+        server.exchange(GO)
+        assert read_all(streaming) == b"4\r\nlast\r\n0\r\n\r\n"
+
+
+def test_the_rest_of_an_answered_body_is_not_awaited_for_ever(server: Running) -> None:
+    with server.connect() as made:
+        made.sendall(post(b"2\r\n[]\r\n", CHUNKED, path=b"/a"))
+        read_until(made, b"0\r\n\r\n")
+        made.sendall(b"2\r\n[")
+        closed_after(made)
+
+
+def test_a_client_that_goes_on_after_the_last_word_is_cut(server: Running) -> None:
+    def is_cut() -> bool:
+        try:
+            made.sendall(b"more")
+        except ConnectionError:
+            return True
+        return False
+
+    with server.connect() as made:
+        made.sendall(b"\x00")
+        assert problem(read_all(made))[0] == 400
+        until(is_cut)
+
+
+def test_many_slow_connections_leave_the_others_alone(server: Running) -> None:
+    with contextlib.ExitStack() as stack:
+        slow = [stack.enter_context(server.connect()) for _ in range(200)]
+        for made in slow:
+            made.sendall(b"GET /a HTTP/1.1\r\n")
+        assert server.exchange(LAST_GET).startswith(b"HTTP/1.1 200 OK")
+        for made in slow:
+            closed_after(made)

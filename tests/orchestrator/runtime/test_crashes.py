@@ -1,0 +1,110 @@
+"""The process dies at every commit of a scenario, one after the other, and nothing is lost."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import TaskConflict
+from orchestrator.runtime.service import TaskService
+from orchestrator.store.database import Database
+from orchestrator.store.listing import TaskFilter
+from orchestrator.store.migrations import migrate
+from tests.grammar import check_prefix, split_frames
+from tests.orchestrator.runtime.crashing import DIED, Children, Job, children, play, registry
+from tests.orchestrator.teams import OWNER, at_file, eventually, log_of, service
+
+
+@pytest.fixture(scope="module")
+def processes() -> Iterator[Children]:
+    with children() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database, to copy."""
+    path = tmp_path_factory.mktemp("empty") / "tasks.db"
+    database = Database(path)
+    migrate(database)
+    database.close()
+    return path
+
+
+@pytest.mark.parametrize("point", ["before_commit", "after_commit"])
+async def test_whatever_was_seen_before_a_crash_is_a_prefix_of_what_is_there_in_the_end(
+    point: str, tmp_path: Path, empty: Path, processes: Children
+) -> None:
+    for nth in range(1, 500):
+        folder = tmp_path / str(nth)
+        folder.mkdir()
+        shutil.copy(empty, folder / "tasks.db")
+        status = processes.run(Job(str(folder), point, nth))
+        assert status in (DIED, 0)
+        async with service(registry(), at_file(folder / "tasks.db")) as opened:
+            await _finish(opened)
+            await _check(opened, folder)
+        if status == 0:
+            assert nth > 15, "the scenario has fewer commits than it should"
+            return
+        shutil.rmtree(folder)
+    raise AssertionError("the scenario never came to its end")
+
+
+async def _finish(opened: TaskService) -> None:
+    """Bring everything to its end; a task that hangs is cancelled."""
+
+    async def ended() -> bool:
+        page, _ = await opened.list(TaskFilter(unfinished=True), before=None, limit=10)
+        for task in page:
+            if task["title"] == "hanging" and task["agents"][1]["status"] == "running":
+                try:
+                    await opened.cancel(task["taskId"], owner=OWNER, requested_by="me")
+                except TaskConflict:
+                    continue
+        return not page
+
+    await eventually(ended)
+
+
+async def _check(opened: TaskService, folder: Path) -> None:
+    page, _ = await opened.list(TaskFilter(), before=None, limit=10)
+    for task in page:
+        events = await log_of(opened, task["taskId"])
+        stored, _ = await opened.events(task["taskId"], owner=OWNER, after=0, limit=1000)
+        frames = [
+            f"id: {e.seq}\nevent: {e.type}\ndata: {e.data}\n\n".encode() for e in stored
+        ]
+        seen = folder / task["taskId"]
+        if seen.exists():
+            check_prefix(split_frames(seen.read_bytes()), frames)
+        expected = {"first": "completed", "second": "completed", "hanging": "cancelled"}
+        assert task["status"] == expected[task["title"]]
+        shot = await opened.snapshot(task["taskId"], owner=OWNER)
+        assert shot["lastEventId"] == len(events)
+        for agent in shot["agents"]:
+            mine = [e for e in events if e.get("agentRole") == agent["agentRole"]]
+            last = [e.get("content", "") for e in mine if e.get("attempt") == agent["attempt"]]
+            assert agent["content"] == "".join(last)
+    titles = [task["title"] for task in page]
+    assert len(titles) == len(set(titles)), "a task was stored twice"
+    seen_ids = {path.name for path in folder.iterdir() if not path.name.startswith("tasks.db")}
+    assert seen_ids <= {task["taskId"] for task in page}, "a task that was shown is gone"
+
+
+async def test_a_repeat_after_the_crash_finds_the_task_or_starts_the_only_one(
+    tmp_path: Path, empty: Path, processes: Children
+) -> None:
+    for nth in (3, 6, 9):
+        folder = tmp_path / str(nth)
+        folder.mkdir()
+        shutil.copy(empty, folder / "tasks.db")
+        assert processes.run(Job(str(folder), "after_commit", nth)) == DIED
+        async with service(registry(), at_file(folder / "tasks.db")) as opened:
+            await play(opened, folder)
+            await _finish(opened)
+            page, _ = await opened.list(TaskFilter(), before=None, limit=10)
+            assert sorted(task["title"] for task in page) == ["first", "hanging", "second"]
