@@ -3,6 +3,7 @@
     PoststreamError
     └── ApiError                     answered as a problem document
         ├── Unauthorized             no token, or one that is not accepted
+        │   └── UnknownKey           it is signed with a key that is not known (yet)
         ├── Forbidden                the caller is known and may not do this
         │   └── MissingScope         the token lacks a scope
         ├── NotFound                 nothing there, or nothing of this caller's
@@ -56,6 +57,13 @@ class Unauthorized(ApiError):
     def __init__(self, detail: str, *, token_given: bool = True) -> None:
         challenge = b'Bearer error="invalid_token"' if token_given else b"Bearer"
         super().__init__(detail, headers=[(b"www-authenticate", challenge)])
+
+
+class UnknownKey(Unauthorized):
+    """Raised when a token names a key that is not in the issuer's key set as it is known."""
+
+    def __init__(self) -> None:
+        super().__init__("The token is signed with a key that is not known.")
 
 
 class Forbidden(ApiError):

@@ -18,6 +18,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -49,6 +50,8 @@ _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 _timestamps = Timestamps()
+_current_request: ContextVar[str] = ContextVar("poststream_request_id")
+"""Lines that are written while a request is served say which one."""
 
 
 def configure_logging(*, json: bool | None = None) -> None:
@@ -59,6 +62,9 @@ def configure_logging(*, json: bool | None = None) -> None:
     """
     if json is None:
         json = not sys.stderr.isatty()
+    # What no line shows need not be found out; the logging HOWTO names these switches.
+    logging._srcfile = ""  # noqa: SLF001
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = _Handler(sys.stderr)
     handler.setFormatter(_Formatter(to_json if json else _readable(sys.stderr.isatty())))
     root = logging.getLogger()
@@ -87,6 +93,8 @@ class _Formatter(logging.Formatter):
             "message": hide(record.getMessage()),
             "logger": record.name,
         }
+        if (request_id := _current_request.get(None)) is not None:
+            facts["request_id"] = request_id
         for key, value in record.__dict__.items():
             if key not in _STANDARD:
                 number = value is None or isinstance(value, int | float)
@@ -157,6 +165,7 @@ class RequestLog:
             return
         request_id = _given_id(scope) or f"{self._prefix}{next(self._numbers):06x}"
         scope.setdefault("state", {})["request_id"] = request_id
+        _current_request.set(request_id)
         id_header = (b"x-request-id", request_id.encode())
         started = time.perf_counter()
         status: int | None = None

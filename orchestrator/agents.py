@@ -90,6 +90,11 @@ class AgentContext:
         """What an earlier attempt handed to `checkpoint` last, else None."""
         self._reporter = reporter
 
+    @property
+    def closed(self) -> bool:
+        """Whether the attempt has ended although its agent still runs; nobody waits for it."""
+        return self._reporter.closed
+
     async def progress(
         self,
         message: str | None = None,

@@ -115,6 +115,11 @@ class Reporter:
         """Everything written so far."""
         return "".join(self._text)
 
+    @property
+    def closed(self) -> bool:
+        """Whether the attempt has ended."""
+        return self._closed
+
     def close(self) -> None:
         """From now on every call raises `AttemptClosed`."""
         self._closed = True

@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote_to_bytes
-
-import httpx
 
 from api import strict_json
 from api.auth.claims import principal_of
 from api.auth.config import AuthConfig
-from api.auth.jwks import JwksKeys, UnknownKey
 from api.auth.principal import Principal
 from api.auth.tokens import MAX_TOKEN_BYTES, Key, canonical_bytes, make_key, verified_claims
-from api.errors import Unauthorized
+from api.errors import Unauthorized, UnknownKey
+
+if TYPE_CHECKING:  # only who fetches keys pays for importing an HTTP client
+    import httpx
+
+    from api.auth.jwks import JwksKeys
 
 MAX_CACHED_TOKENS = 10_000  # some 5 MB; whoever asks with more tokens pays for the signatures
 MAX_CACHED_SECONDS = 300  # how long a token may outlive a key that was taken back
@@ -55,6 +57,8 @@ class Authenticator:
         self._jwks: JwksKeys | None = None
         self._key: Key | None = None
         if config.jwks_url is not None:
+            from api.auth.jwks import JwksKeys
+
             self._jwks = JwksKeys(
                 config.jwks_url,
                 config.algorithm,

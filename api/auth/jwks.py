@@ -13,7 +13,7 @@ import httpx
 from api import strict_json
 from api.auth.config import MIN_RSA_BITS, Algorithm
 from api.auth.tokens import MAX_KEY_ID_CHARACTERS, Key, canonical_bytes, make_key
-from api.errors import Unauthorized
+from api.errors import UnknownKey
 
 logger = logging.getLogger(__name__)
 
@@ -26,13 +26,6 @@ MAX_KEYS = 100  # each costs memory for as long as the server lives
 
 Fields = dict[str, str]
 """The public fields of a JWK; what else it has, private parts included, is left behind."""
-
-
-class UnknownKey(Unauthorized):
-    """Raised when a token names a key that is not in the key set as it is known."""
-
-    def __init__(self) -> None:
-        super().__init__("The token is signed with a key that is not known.")
 
 
 class JwksKeys:

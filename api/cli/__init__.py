@@ -6,7 +6,6 @@ One file for each group of commands. They import what they need when they are ca
 
 from __future__ import annotations
 
-import contextlib
 import io
 import sys
 from collections.abc import Callable
@@ -16,7 +15,6 @@ import typer
 
 from api.cli import agents, migrate, run, serve, settings, token, version
 from api.cli.terminal import PROGRAM, CommandFailed, Status, complain
-from orchestrator.errors import CatalogError, InvalidRequest, PoststreamError, SettingsError
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "serve": serve.command,
@@ -55,25 +53,33 @@ def main() -> NoReturn:
             stream.reconfigure(errors="replace")  # a terminal without UTF-8 must not be an error
     try:
         make_cli()(prog_name=PROGRAM)
-    except CommandFailed as failure:
-        status = _complained(failure, failure.status)
-    except (CatalogError, InvalidRequest, SettingsError) as error:
-        status = _complained(error, Status.USAGE)
-    except PoststreamError as error:
-        status = _complained(error, Status.FAILED)
-    except OSError as error:  # a folder or a file that cannot be used
-        status = _complained(_sentence(error), Status.FAILED)
-    sys.exit(status)
+    except Exception as error:  # the boundary of the process: what is not known is raised again
+        status = _status_of(error)
+        if status is None:
+            raise
+        if str(error):
+            complain(_sentence(error))
+        sys.exit(status)
+    sys.exit(Status.DONE)
 
 
-def _complained(what: object, status: Status) -> Status:
-    if str(what):
-        complain(str(what))
-    with contextlib.suppress(OSError):
-        sys.stdout.flush()
-    return status
+def _status_of(error: Exception) -> Status | None:
+    from orchestrator.errors import CatalogError, InvalidRequest, PoststreamError, SettingsError
+
+    match error:
+        case CommandFailed():
+            return error.status
+        case CatalogError() | InvalidRequest() | SettingsError():
+            return Status.USAGE
+        case PoststreamError() | OSError():
+            return Status.FAILED
+    return None
 
 
-def _sentence(error: OSError) -> str:
-    where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{error.strerror or error}"
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError):  # a folder or a file that cannot be used
+        where = f"{error.filename}: " if error.filename else ""
+        if isinstance(error, FileExistsError | NotADirectoryError):
+            return f"{where}is no folder"
+        return f"{where}{error.strerror or error}"
+    return str(error)

@@ -173,7 +173,9 @@ class BackgroundAgent:
 
         call = await self._threads.start(execute, name=f"agent {context.role}")
         try:
-            output = await finished(call, on_cancel=handle.cancel)
+            output = await finished(
+                call, on_cancel=handle.cancel, is_forsaken=lambda: context.closed
+            )
         finally:
             handle.close()
         if output is not None and not isinstance(output, dict):

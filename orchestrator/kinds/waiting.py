@@ -9,12 +9,19 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def finished(work: asyncio.Future[T], *, on_cancel: Callable[[], None] | None = None) -> T:
+async def finished(
+    work: asyncio.Future[T],
+    *,
+    on_cancel: Callable[[], None] | None = None,
+    is_forsaken: Callable[[], bool] = lambda: False,
+) -> T:
     """Wait until `work` has ended, however often the waiting task is cancelled meanwhile.
 
     Args:
         work: A future or task. It is never cancelled from here.
         on_cancel: Called at each cancel, e.g. to ask the work to end.
+        is_forsaken: Asked at each cancel; True when nobody waits for the work any more, so that
+            a process can end although it has not.
 
     Raises:
         asyncio.CancelledError: `work` has ended and a cancel came meanwhile; its result is lost.
@@ -27,6 +34,8 @@ async def finished(work: asyncio.Future[T], *, on_cancel: Callable[[], None] | N
             cancel = error
             if on_cancel is not None:
                 on_cancel()
+            if is_forsaken():
+                raise
     if cancel is None:
         return work.result()
     if not work.cancelled():

@@ -14,7 +14,7 @@ from functools import partial
 import orjson
 
 from orchestrator.clock import Clock
-from orchestrator.processes import ProcessGroup, kill_process_group
+from orchestrator.processes import ProcessGroup, attempt_marker, kill_process_group
 from orchestrator.settings import RuntimeSettings
 from orchestrator.store import artifacts, recovery
 from orchestrator.store.database import Connection
@@ -34,7 +34,8 @@ async def recover(writer: Writer, settings: RuntimeSettings, clock: Clock) -> li
     left_overs = await writer.submit(recovery.find_left_overs)
     for left in left_overs:
         group = ProcessGroup(left.group, left.started)
-        if await asyncio.to_thread(kill_process_group, group):
+        marker = attempt_marker(left.task_id, left.role, left.attempt)
+        if await asyncio.to_thread(kill_process_group, group, marker=marker):
             logger.warning(
                 "killed what a dead server left",
                 extra={"task_id": left.task_id, "agent": left.role, "process_group": left.group},

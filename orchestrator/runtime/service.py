@@ -181,6 +181,11 @@ class TaskService:
             if reader is not None:
                 reader.close()
             raise
+        if not submitted.replayed:
+            logger.info(
+                "task accepted",
+                extra={"task_id": submitted.task_id, "agents": request.selected_agents},
+            )
         if submitted.replayed:  # somebody else's submit came in between
             return await self._replayed(
                 submitted.task_id, submitted.status, owner=owner, attach=attach, after=after
@@ -428,8 +433,6 @@ class TaskService:
         self, submitted: Submitted, request: TaskRequest, new: NewTask, *, reserved: bool
     ) -> None:
         """What follows the commit of a submit; runs on the loop right after it."""
-        if not submitted.replayed:
-            logger.info("task accepted", extra={"task_id": submitted.task_id})
         if submitted.epoch and not submitted.replayed:
             key = RunKey(submitted.id, submitted.task_id, submitted.epoch)
             begun = [start.fields["agentRole"] for start in new.starts]

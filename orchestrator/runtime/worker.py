@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from orchestrator.errors import AppendRefused, StorageError
+from orchestrator.errors import AppendRefused, StorageError, StorageFull
 from orchestrator.events import Draft
 from orchestrator.orchestrator import (
     Orchestrator, Progress, RunResult, TaskRun, task_info, terminal_event,
@@ -239,7 +239,7 @@ class Worker:
             if result.status == TaskStatus.QUEUED:
                 await recorder.flush()
             return await self._end(run, recorder, result)
-        except AppendRefused:
+        except (AppendRefused, StorageFull):  # in the drain: what needs less room must not end it
             raise
         except Exception as error:  # our own fault; the task must end all the same
             logger.exception("run failed", extra={"task_id": run.key.task_id})

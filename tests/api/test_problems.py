@@ -29,6 +29,12 @@ TABLE: list[tuple[Exception, int, str, list[Header]]] = [
         "unauthorized",
         [(b"www-authenticate", b'Bearer error="invalid_token"')],
     ),
+    (
+        api.UnknownKey(),
+        401,
+        "unauthorized",
+        [(b"www-authenticate", b'Bearer error="invalid_token"')],
+    ),
     (api.Forbidden("no"), 403, "forbidden", []),
     (
         api.MissingScope("tasks:read"),

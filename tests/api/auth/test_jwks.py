@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from api.auth import AuthConfig, Authenticator
 from api.auth import jwks as module
-from api.auth.jwks import JwksKeys, UnknownKey, read_key_set
-from api.errors import Unauthorized
+from api.auth.jwks import JwksKeys, read_key_set
+from api.errors import Unauthorized, UnknownKey
 from tests.api.auth.forging import (
     AUDIENCE,
     ISSUER,

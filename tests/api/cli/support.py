@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import orjson
+import pytest
 
+from api.cli import main
+from orchestrator.settings_base import SettingsBase
 from tests.server import DEADLINE_SECONDS, PREFIX, ROOT
 
 COMMAND = [sys.executable, "-m", "api.cli"]
@@ -93,6 +99,48 @@ def poststream(folder: Path, *arguments: str, **settings: Any) -> Finished:
     """Run a command to its end."""
     with Command(folder, *arguments, **settings) as command:
         return command.finish()
+
+
+class Here:
+    """Runs commands in this process, which takes a tenth of the time.
+
+    Args:
+        folder: The working folder.
+        monkeypatch: Undoes what the settings need.
+        captured: What is printed.
+    """
+
+    def __init__(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, captured: pytest.CaptureFixture[str]
+    ) -> None:
+        self._folder, self._monkeypatch, self._captured = folder, monkeypatch, captured
+
+    def __call__(self, *arguments: str, **settings: Any) -> Finished:
+        """Run a command to its end."""
+        with self._monkeypatch.context() as patch, without_log_handlers():
+            patch.chdir(self._folder)
+            patch.setattr(SettingsBase, "folder", Path())
+            patch.setattr(sys, "argv", ["poststream", *arguments])
+            for name, value in settings.items():
+                patch.setenv(PREFIX + name.upper(), str(value))
+            with pytest.raises(SystemExit) as leaving:
+                main()
+        out, err = self._captured.readouterr()
+        assert isinstance(leaving.value.code, int)
+        return Finished(int(leaving.value.code), out, err)
+
+
+@contextlib.contextmanager
+def without_log_handlers() -> Iterator[None]:
+    """Take away the handlers that a command adds to the log of its process."""
+    root = logging.getLogger()
+    level, before = root.level, list(root.handlers)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        for handler in set(root.handlers) - set(before):
+            root.removeHandler(handler)
 
 
 def environment(**settings: Any) -> dict[str, str]:

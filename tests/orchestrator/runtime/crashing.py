@@ -74,7 +74,9 @@ async def play(opened: TaskService, folder: Path) -> None:
         )  # fmt: skip
         reader = submission.reader
         assert reader is not None
-        readers.append(asyncio.create_task(_follow(reader, folder / submission.task_id)))
+        seen = folder / submission.task_id
+        seen.touch()
+        readers.append(asyncio.create_task(_follow(reader, seen)))
         return submission.task_id
 
     first = await submit("a", "b", title="first")
@@ -82,7 +84,7 @@ async def play(opened: TaskService, folder: Path) -> None:
         "bad", "stumble", title="second", executionMode="parallel", after=[first]
     )  # fmt: skip
     hanging = await submit("a", "hang", title="hanging")
-    while b"hanging" not in (folder / hanging).read_bytes():
+    while b'"message":"hanging"' not in (folder / hanging).read_bytes():
         await asyncio.sleep(0.001)
     await opened.cancel(hanging, owner=OWNER, requested_by="me")
     await asyncio.gather(*readers)
