@@ -113,9 +113,9 @@ def create_app(
     app = Application(
         routes=make_routes(components),
         middleware=[
-            Middleware(FramingGuard),
+            Middleware(CorsPolicy, origins=settings.cors_origins),  # around every answer
             Middleware(RequestLog),
-            Middleware(CorsPolicy, origins=settings.cors_origins),
+            Middleware(FramingGuard),
         ],
         lifespan=lifespan,
     )

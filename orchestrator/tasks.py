@@ -79,7 +79,9 @@ ExecutionMode = Literal["sequential", "parallel", "graph"]
 Role = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 """A role names an agent in URLs, file names and logs, hence the short alphabet."""
 
-_Text = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00]*$")]
+_NO_NUL = r"^[^\x00]*$"  # PostgreSQL stores none
+_Text = Annotated[str, StringConstraints(min_length=1, pattern=_NO_NUL)]
+_Label = Annotated[str, StringConstraints(max_length=512, pattern=_NO_NUL)]
 
 
 class Budget(BaseModel):
@@ -113,7 +115,7 @@ class TaskRequest(BaseModel):
     title: Annotated[_Text, StringConstraints(max_length=200)] | None = None
     selected_agents: list[Role] = Field(min_length=1, max_length=50)
     execution_mode: ExecutionMode | None = None
-    provider: Annotated[str, StringConstraints(min_length=1, max_length=100)] | None = None
+    provider: Annotated[_Text, StringConstraints(max_length=100)] | None = None
     inputs: dict[str, Any] | None = None
     on_agent_error: Literal["stop", "continue"] | None = None
     timeout_seconds: float | None = Field(default=None, gt=0, le=31_536_000, allow_inf_nan=False)
@@ -123,11 +125,9 @@ class TaskRequest(BaseModel):
     depends_on: dict[Role, list[Role]] | None = None
     after: list[str] | None = Field(default=None, max_length=100)
     budget: Budget | None = None
-    metadata: dict[str, Annotated[str, StringConstraints(max_length=512)]] | None = Field(
-        default=None, max_length=16
-    )
+    metadata: dict[_Label, _Label] | None = Field(default=None, max_length=16)
     job_type: Literal["manual", "scheduled", "api"] | None = None
-    trigger_source: Annotated[str, StringConstraints(max_length=100)] | None = None
+    trigger_source: Annotated[_Text, StringConstraints(max_length=100)] | None = None
 
     @model_validator(mode="after")
     def _check(self) -> TaskRequest:

@@ -99,7 +99,7 @@ def repository(folder: Path) -> Path:
 
 
 def _part(role: str) -> dict[str, Any]:
-    return {"agent": role, "texts": ["Reading…", "Thinking…", "Writing…"], "delay": 0.5}
+    return {"agent": role, "texts": ["Reading…", "Thinking…", "Writing…"], "delay": 0.3}
 
 
 def _login_token(settings: Settings) -> str | None:
