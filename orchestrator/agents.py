@@ -226,7 +226,7 @@ class AgentRegistry:
         agent: Agent,
         *,
         kind: str = "python",
-        options: AgentOptions = AgentOptions(),  # noqa: B008 - frozen
+        options: AgentOptions = AgentOptions(),
         unavailable: str | None = None,
     ) -> None:
         """Add an agent.

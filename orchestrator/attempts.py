@@ -18,7 +18,11 @@ from typing import Any, Literal
 from orchestrator.agents import AgentContext, AgentOutput, AgentResult, Registration
 from orchestrator.clock import Clock
 from orchestrator.errors import (
-    AgentError, AppendRefused, AttemptClosed, CallbackFailed, PoststreamError,
+    AgentError,
+    AppendRefused,
+    AttemptClosed,
+    CallbackFailed,
+    PoststreamError,
 )  # fmt: skip
 from orchestrator.events import Draft, Usage, cleaned, to_json
 from orchestrator.progress import Recorder, Reporter
@@ -123,7 +127,10 @@ class Attempt:
                 start_event(self._registration, self._context.attempt, self._clock.wall_ms())
             )
         started = self._clock.monotonic()
-        self.agent_task = asyncio.create_task(_guarded(self._registration, self._context))
+        self.agent_task = asyncio.create_task(
+            _guarded(self._registration, self._context),
+            name=f"agent {self._context.role} of {self._context.task.task_id}",
+        )
         await self._watch(self.agent_task)
         try:
             outcome = await self._outcome(self.agent_task)
@@ -140,9 +147,7 @@ class Attempt:
         loop = asyncio.get_running_loop()
         agent_task.add_done_callback(lambda _: self._wake())
         timeout = self._registration.options.timeout_seconds
-        timer = (
-            None if timeout is None else loop.call_later(timeout, self.stop, "attempt_timeout")
-        )
+        timer = None if timeout is None else loop.call_later(timeout, self.stop, "attempt_timeout")
         try:
             while not agent_task.done() and self._stop is None:
                 await self._sleep()
@@ -264,7 +269,11 @@ class Attempt:
             again = may_retry and outcome.retryable and not self._final
             will_retry = self._stop == "hand_back" or again
             draft = self._reporter.draft(
-                "agent_error", **fields, error=outcome.error, code=outcome.code, willRetry=will_retry
+                "agent_error",
+                **fields,
+                error=outcome.error,
+                code=outcome.code,
+                willRetry=will_retry,
             )
         await self._recorder.end_attempt(draft, outcome.output.output, last=last)
 

@@ -62,7 +62,7 @@ class Timestamps:
 
     def __init__(self) -> None:
         # One tuple, replaced whole: threads may share this object.
-        self._known = (-1, "")
+        self._known = (0, "1970-01-01T00:00:00")
 
     def __call__(self, ms: int) -> str:
         """``1700000000123`` becomes ``2023-11-14T22:13:20.123Z``."""

@@ -17,7 +17,13 @@ from typing import Any, Protocol
 from orchestrator.clock import Clock, iso
 from orchestrator.errors import AgentError, AttemptClosed, CallbackFailed, OutputLimitExceeded
 from orchestrator.events import (
-    EVENT, TERMINAL_TYPES, ArtifactInfo, Draft, Event, cleaned, to_json,
+    EVENT,
+    TERMINAL_TYPES,
+    ArtifactInfo,
+    Draft,
+    Event,
+    cleaned,
+    to_json,
 )  # fmt: skip
 
 MAX_ITEMS = 2**53 - 1  # what every JSON reader takes for a whole number

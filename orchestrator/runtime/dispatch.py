@@ -24,7 +24,8 @@ class Delivery(NamedTuple):
 
 class Dispatcher(Protocol):
     """Names the next task. Promises neither that a task is named once, nor that it is queued
-    still."""
+    still.
+    """
 
     def offer(self, delivery: Delivery) -> None:
         """A task was queued."""

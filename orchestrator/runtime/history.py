@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from orchestrator.store.database import Session
 
 from orchestrator.agents import AgentOutput
 from orchestrator.attempts import Outcome
 from orchestrator.events import ArtifactInfo, Usage
 from orchestrator.orchestrator import Progress, add_usage
 from orchestrator.store import agent_runs, artifacts, events
+from orchestrator.store.database import Session
 from orchestrator.store.tables import AgentRun
 from orchestrator.tasks import AgentStatus
 

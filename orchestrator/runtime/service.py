@@ -14,13 +14,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from orchestrator.store.database import Session
-
 from orchestrator.agents import AgentRegistry
 from orchestrator.clock import Clock
 from orchestrator.errors import (
-    CursorBeyondEnd, Draining, FieldError, IdempotencyMismatch, InvalidRequest, StorageError,
-    TaskNotFound, UnknownIdempotencyKey,
+    CursorBeyondEnd,
+    Draining,
+    FieldError,
+    IdempotencyMismatch,
+    InvalidRequest,
+    StorageError,
+    TaskNotFound,
+    UnknownIdempotencyKey,
 )  # fmt: skip
 from orchestrator.events import to_json
 from orchestrator.orchestrator import Orchestrator, created_event, first_starts
@@ -29,10 +33,11 @@ from orchestrator.runtime.channels import MAX_BYTES, Channels, Reader
 from orchestrator.runtime.dispatch import Delivery, InProcessDispatcher
 from orchestrator.runtime.recovery import recover
 from orchestrator.runtime.snapshots import listed, snapshot
+from orchestrator.runtime.watchdog import Watchdog
 from orchestrator.runtime.worker import Worker
 from orchestrator.settings import RuntimeSettings
 from orchestrator.store import artifacts, deletion, events, listing, submissions, tasks
-from orchestrator.store.database import Database
+from orchestrator.store.database import Database, Session
 from orchestrator.store.events import RunKey, StoredEvent
 from orchestrator.store.listing import TaskFilter
 from orchestrator.store.migrations import migrate
@@ -526,10 +531,12 @@ async def open_service(
         try:
             service = _assemble(settings, registry, database, writer, clock or Clock(), redact)
             await service.start()
+            watchdog = Watchdog()
             try:
                 yield service
             finally:  # whatever ended it, runs must not go on behind a closed database
                 await service.drain(0 if service.draining else settings.drain_seconds)
+                watchdog.close()
         finally:
             await writer.close()
     finally:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
-from orchestrator.store.database import Session
 
 from orchestrator.clock import iso
 from orchestrator.runtime.history import AgentFold, fold
 from orchestrator.store import agent_runs, artifacts
+from orchestrator.store.database import Session
 from orchestrator.store.tables import AgentRun, Artifact, Task
 from orchestrator.tasks import END_STATES, AgentStatus, TaskStatus
 

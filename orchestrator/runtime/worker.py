@@ -17,7 +17,12 @@ from typing import Any
 from orchestrator.errors import AppendRefused, StorageError, StorageFull
 from orchestrator.events import Draft
 from orchestrator.orchestrator import (
-    Orchestrator, Progress, RunResult, TaskRun, task_info, terminal_event,
+    Orchestrator,
+    Progress,
+    RunResult,
+    TaskRun,
+    task_info,
+    terminal_event,
 )  # fmt: skip
 from orchestrator.runtime.channels import Channels
 from orchestrator.runtime.dispatch import Delivery, Dispatcher

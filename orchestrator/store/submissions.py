@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from orchestrator.errors import (
-    FieldError, IdempotencyMismatch, InvalidRequest, LimitExceeded, PoststreamError,
+    FieldError,
+    IdempotencyMismatch,
+    InvalidRequest,
+    LimitExceeded,
+    PoststreamError,
 )  # fmt: skip
 from orchestrator.events import Draft
 from orchestrator.store import agent_runs, events
@@ -61,7 +65,7 @@ class Submitted(NamedTuple):
 
 def find(
     connection: Connection, owner: str, key: str, body_hash: str
-) -> Submitted | None | PoststreamError:
+) -> Submitted | PoststreamError | None:
     """The task an owner's key names; refused when its body was another one."""
     row = connection.execute(
         "SELECT id, task_id, status, epoch, body_hash FROM task"

@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from orchestrator.errors import AppendRefused, CursorBeyondEnd, PoststreamError, TaskConflict
-from orchestrator.errors import TaskNotFound
+from orchestrator.errors import (
+    AppendRefused,
+    CursorBeyondEnd,
+    PoststreamError,
+    TaskConflict,
+    TaskNotFound,
+)
 from orchestrator.events import Draft, to_json
 from orchestrator.store import agent_runs, events
 from orchestrator.store.database import Connection

@@ -345,7 +345,7 @@ class Writer:
                 self._handle([item], error)
             except _Lost as error:
                 self._give_up([item], error)
-            except Exception as error:  # noqa: BLE001 - handed to whoever asked
+            except Exception as error:
                 item.error = error
                 try:
                     self._rollback()
