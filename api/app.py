@@ -7,6 +7,9 @@ lifespan is not run:
     async def lifespan(host):
         async with running(poststream):
             yield
+
+uvicorn reaches a lifespan's end only after all connections are closed. So a host calls `drain(app)`
+when it is told to stop, as `api.server` does, or sets `timeout_graceful_shutdown`.
 """
 
 from __future__ import annotations
@@ -97,9 +100,11 @@ def create_app(
             )
             running_parts.append(
                 Components(
-                    settings=settings, authenticator=authenticator, streams=streams,
+                    settings=settings,
+                    authenticator=authenticator,
+                    streams=streams,
                     service=service,
-                )  # fmt: skip
+                )
             )
             app.state.components = running_parts[-1]
             keys = asyncio.create_task(authenticator.keep_keys_fresh())
@@ -133,6 +138,18 @@ async def running(app: Starlette) -> AsyncIterator[TaskService]:
     """
     async with app.router.lifespan_context(app):
         yield app.state.components.service
+
+
+async def drain(app: Starlette, seconds: float) -> None:
+    """Take no new tasks, give running ones some time, hand the rest back, end all streams.
+
+    Args:
+        app: A running application.
+        seconds: How long running tasks may take.
+    """
+    components: Components = app.state.components
+    await components.service.drain(seconds)
+    components.streams.close()
 
 
 def auth_config(settings: Settings) -> AuthConfig:

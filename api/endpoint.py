@@ -40,9 +40,7 @@ class Call:
     principal: Principal
     """Who calls; not set on routes that are open to everybody."""
 
-    def __init__(
-        self, components: Components, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    def __init__(self, components: Components, scope: Scope, receive: Receive, send: Send) -> None:
         self.components = components
         self.scope = scope
         self.receive = receive
@@ -138,9 +136,7 @@ class Endpoint:
         rules: By method.
     """
 
-    def __init__(
-        self, components: Callable[[], Components], rules: Mapping[str, Rule]
-    ) -> None:
+    def __init__(self, components: Callable[[], Components], rules: Mapping[str, Rule]) -> None:
         self._components = components
         self._rules = rules
 

@@ -15,7 +15,7 @@ from typing import NoReturn
 
 logger = logging.getLogger(__name__)
 
-GRACE_SECONDS = 1.0  # the agents among them had theirs already
+GRACE_SECONDS = 0.5  # the agents among them had theirs already
 
 
 async def end_or_leave(status: int) -> None:

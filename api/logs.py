@@ -63,7 +63,7 @@ def configure_logging(*, json: bool | None = None) -> None:
     if json is None:
         json = not sys.stderr.isatty()
     # What no line shows need not be found out; the logging HOWTO names these switches.
-    logging._srcfile = ""  # noqa: SLF001
+    logging._srcfile = ""
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = _Handler(sys.stderr)
     handler.setFormatter(_Formatter(to_json if json else _readable(sys.stderr.isatty())))

@@ -19,7 +19,7 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 
-from api.app import running
+from api.app import drain, running
 from api.components import Components
 from api.connections import TimedHttpToolsProtocol
 from api.leaving import end_or_leave, leave
@@ -131,8 +131,7 @@ class Server(uvicorn.Server):
     async def _drain(self) -> None:
         seconds = self._settings.drain_seconds
         logger.info("stopping: running tasks get %g s", seconds)
-        await self._parts.service.drain(seconds)
-        self._parts.streams.close()
+        await drain(self._app, seconds)
         self.should_exit = True
 
     @property

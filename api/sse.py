@@ -43,4 +43,3 @@ def end_frame(frames: bytes) -> bytes:
         return b'event: complete\ndata: {"taskId":"%s"}\n\n' % event["taskId"].encode()
     body = {"taskId": event["taskId"], "error": event["error"]}
     return b"event: error\ndata: %s\n\n" % to_json(body).encode()
-

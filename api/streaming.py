@@ -146,6 +146,7 @@ class Streams:
         self._streams: set[Stream] = set()
         self._owners: Counter[str] = Counter()
         self._timer: asyncio.TimerHandle | None = None
+        self._closed = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -198,9 +199,14 @@ class Streams:
             )
 
     def close(self) -> None:
-        """End all streams: the server goes down."""
+        """End all streams, also those that begin from now on: the server goes down."""
+        self._closed.set()
         for stream in self._streams:
             stream.leave("drain")
+
+    async def wait_closed(self) -> None:
+        """Return when the server goes down."""
+        await self._closed.wait()
 
     async def _send_all(self, stream: Stream, send: Send) -> None:
         reader = stream.reader
@@ -237,6 +243,8 @@ class Streams:
     def _enter(self, stream: Stream) -> None:
         stream.last_sent = asyncio.get_running_loop().time()
         self._streams.add(stream)
+        if self._closed.is_set():
+            stream.leave("drain")
         if self._timer is None:
             self._arm()
 
@@ -260,4 +268,3 @@ class Streams:
                     stream.abort()
             elif silent >= self._keepalive_seconds:
                 stream.reader.nudge()
-

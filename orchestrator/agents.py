@@ -213,7 +213,6 @@ class AgentRegistry:
 
     Args:
         agents: Agents to register with default options.
-        roots: Folders that inputs may name, see `[roots]` in agents.toml.
     """
 
     def __init__(self, *agents: Agent) -> None:

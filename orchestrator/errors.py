@@ -44,7 +44,9 @@ class AgentError(PoststreamError):
         retryable: Whether another attempt may succeed; see ``max_attempts`` in agents.toml.
     """
 
-    def __init__(self, message: str, *, code: str = "agent_failed", retryable: bool = False) -> None:
+    def __init__(
+        self, message: str, *, code: str = "agent_failed", retryable: bool = False
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.retryable = retryable

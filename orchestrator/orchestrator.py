@@ -7,6 +7,7 @@ that is the caller's progress callback, in the runtime it is the event log.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -183,6 +184,7 @@ class TaskRun:
         self._stop: Stop | None = None
         self._broken: Exception | None = None
         self._signal: asyncio.Future[None] | None = None
+        self._stopped = asyncio.Event()
         self.stragglers: list[tuple[str, asyncio.Task[Any]]] = []
         """Agents that ran on after their attempt was closed, with their roles."""
 
@@ -190,6 +192,7 @@ class TaskRun:
         """Stop what runs and start nothing more; `drive` returns within the grace period."""
         if self._stop in (None, "hand_back") or reason == "lost":
             self._stop = reason
+        self._stopped.set()
         for attempt in self._attempts.values():
             attempt.stop(reason)
         self._wake()
@@ -311,8 +314,9 @@ class TaskRun:
             return await attempt.run(
                 begun=begun,
                 may_retry=may_retry,
-                is_last=lambda outcome: not (outcome.retryable and may_retry)
-                and self._is_last(role, outcome),
+                is_last=lambda outcome: (
+                    not (outcome.retryable and may_retry) and self._is_last(role, outcome)
+                ),
             )
         finally:
             del self._attempts[role]
@@ -322,10 +326,10 @@ class TaskRun:
                 self.stragglers.append((role, attempt.straggler))
 
     async def _delay(self, seconds: float) -> None:
-        """Sleep, in pieces short enough to notice a stop."""
-        end = self._orchestrator.clock.monotonic() + seconds
-        while self._stop is None and (left := end - self._orchestrator.clock.monotonic()) > 0:
-            await asyncio.sleep(min(left, 0.25))
+        """Sleep, but no longer than until a stop."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopped.wait()
 
     def _spend(self, usage: Usage | None) -> None:
         if usage is not None:

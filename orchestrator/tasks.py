@@ -199,6 +199,11 @@ def body_hash(body: Any) -> str:
     return hashlib.sha256(canonical).hexdigest()
 
 
+def request_hash(request: TaskRequest) -> str:
+    """`body_hash` of a request that was made in Python."""
+    return body_hash(orjson.loads(request.to_json()))
+
+
 def rounded_ms(seconds: float) -> int:
     """Seconds as whole milliseconds, never negative."""
     return max(0, math.floor(seconds * 1000 + 0.5))

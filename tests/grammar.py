@@ -118,9 +118,7 @@ def split_frames(data: bytes) -> list[bytes]:
     frames = []
     for block in data.split(b"\n\n")[:-1]:
         lines = [
-            line
-            for line in block.split(b"\n")
-            if not line.startswith((b":", b"retry:")) and line
+            line for line in block.split(b"\n") if not line.startswith((b":", b"retry:")) and line
         ]
         if lines and lines[0].startswith(b"id: "):
             frames.append(b"\n".join(lines) + b"\n\n")

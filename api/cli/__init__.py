@@ -35,6 +35,7 @@ def make_cli() -> typer.Typer:
         help="Runs teams of agents and streams what they do.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # plain help: it folds paragraphs, and goes well through a pipe
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     for name, command in COMMANDS.items():

@@ -8,8 +8,10 @@ import typer
 
 from api.cli.terminal import NO_AGENTS, CommandFailed, Status, clean, make_console, print_json, say
 
-SERVER = typer.Option(help="Address of a server (POSTSTREAM_SERVER); '' for this machine alone.")
-TOKEN = typer.Option(help="Token for the server; better kept in POSTSTREAM_TOKEN.")
+SERVER = typer.Option(
+    metavar="URL", help="Address of a server (POSTSTREAM_SERVER); '' for this machine alone."
+)
+TOKEN = typer.Option(metavar="JWT", help="Token for the server; better kept in POSTSTREAM_TOKEN.")
 
 
 def command(

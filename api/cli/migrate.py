@@ -12,7 +12,7 @@ from api.cli.terminal import print_data, print_json
 def command(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Bring the database to this version; a server does the same when it starts."""
+    """Bring the database to this version, as a server does when it starts."""
     from orchestrator.settings import RuntimeSettings
     from orchestrator.store.database import Database
     from orchestrator.store.migrations import migrate

@@ -17,7 +17,7 @@ from api.cli.terminal import CommandFailed, clean, one_line
 from api.cli.views import duration
 from orchestrator.errors import AgentError
 from orchestrator.progress import check_artifact_name
-from orchestrator.tasks import AgentStatus, TaskStatus
+from orchestrator.tasks import TaskStatus
 
 MAX_LINES = 40  # of one agent on a terminal: the end of the report should stay in sight
 MAX_JSON_CHARACTERS = 600
@@ -31,8 +31,10 @@ def print_report(board: Board, saved: dict[tuple[str, str], Path], console: Cons
         saved: Where artifacts were saved, by role and name.
         console: On a terminal, long texts are cut.
     """
+    if console.is_terminal:
+        console.print()
     for row in board.rows.values():
-        if text := _text(row):
+        if text := _text(row, alone=len(board.rows) == 1):
             console.print(Rule(Text(row.role), align="left", characters="─"))
             _print_text(text, console)
     for row in board.rows.values():
@@ -41,7 +43,7 @@ def print_report(board: Board, saved: dict[tuple[str, str], Path], console: Cons
             arrow = f" → {where}" if where else ""
             console.print(Text(f"{row.role}/{name}  {_size(size)}{arrow}"), soft_wrap=True)
     for row in board.rows.values():
-        if row.status == AgentStatus.ERROR:
+        if row.role in board.failed and console.is_terminal:  # the table had less room for it
             console.print(Text(f"✗ {row.role}: {one_line(row.error)}", "red"), soft_wrap=True)
     console.print(_verdict(board), soft_wrap=True)
 
@@ -80,10 +82,10 @@ def _plain(name: str) -> str:
     return name
 
 
-def _text(row: Row) -> str:
+def _text(row: Row, *, alone: bool) -> str:
     if row.text:
         return clean("".join(row.text)).strip("\n")
-    if row.output is None:
+    if row.output is None or not alone:  # in a team JSON is what agents hand to each other
         return ""
     text = orjson.dumps(row.output, option=orjson.OPT_INDENT_2).decode()
     return text if len(text) <= MAX_JSON_CHARACTERS else ""
@@ -94,7 +96,7 @@ def _print_text(text: str, console: Console) -> None:
     left = len(lines) - MAX_LINES
     if console.is_terminal and left > 0:
         console.print(Text("\n".join(lines[:MAX_LINES])))
-        console.print(Text(f"… {left} more lines; send the output to a file to see them", "dim"))
+        console.print(Text(f"… {left} more lines; add | less to see them all", "dim"))
     else:
         console.print(Text(text), soft_wrap=True)
 

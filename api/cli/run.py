@@ -20,12 +20,18 @@ class Mode(StrEnum):
 
 
 def command(
-    description: Annotated[str, typer.Argument(help="What to do, in words for the agents.")],
+    description: Annotated[
+        str, typer.Argument(metavar="DESCRIPTION", help="What to do, in words for the agents.")
+    ],
     agents: Annotated[
-        list[str], typer.Option("--agents", "-a", help="Who does it: a,b or several times.")
+        list[str], typer.Option("--agents", "-a", metavar="A,B", help="Who does it.")
     ],
     mode: Annotated[
-        Mode | None, typer.Option(help="One after another (default), at once, or as a graph.")
+        Mode | None,
+        typer.Option(
+            metavar="sequential|parallel|graph",
+            help="One after another (default), at once, or as a graph.",
+        ),
     ] = None,
     input: Annotated[
         list[str] | None,
@@ -44,9 +50,11 @@ def command(
         typer.Option(metavar="A=B,C", help="Agent A starts when B and C have delivered."),
     ] = None,
     timeout: Annotated[
-        str | None, typer.Option(help="Active time the task may take, e.g. 90, 15m.")
+        str | None, typer.Option(metavar="TIME", help="Active time it may take, e.g. 90, 15m.")
     ] = None,
-    title: Annotated[str | None, typer.Option(help="Title; else the first line of it.")] = None,
+    title: Annotated[
+        str | None, typer.Option(metavar="TITLE", help="Else the first line of it.")
+    ] = None,
     server: Annotated[str | None, SERVER] = None,
     token: Annotated[str | None, TOKEN] = None,
     output: Annotated[
@@ -63,7 +71,6 @@ def command(
     """
     from api.cli.connection import connection
     from api.cli.request import request_body
-    from api.cli.watching import watch_here, watch_server
 
     where = connection(server, token)
     body = request_body(
@@ -71,7 +78,11 @@ def command(
         inputs_json=input_json, depends_on=depends_on or [], timeout=timeout, title=title,
     )  # fmt: skip
     if where is None:
+        from api.cli.here import watch_here
+
         status = watch_here(body, json=json, folder=output)
     else:
+        from api.cli.there import watch_server
+
         status = watch_server(body, *where, json=json, folder=output)
     raise typer.Exit(status)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.cli.terminal import CommandFailed, print_data
+from api.cli.terminal import CommandFailed, print_data, print_json
 
 if TYPE_CHECKING:
     from api.settings import Settings
@@ -17,17 +17,20 @@ if TYPE_CHECKING:
 def command(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print JSON once it serves; the log is JSON as well.")
+    ] = False,
 ) -> None:
     """Start the server: the API and the worker that runs the tasks."""
     from api.app import create_app
-    from api.cli.welcome import welcome
+    from api.cli.welcome import facts, welcome
     from api.logs import configure_logging
     from api.server import Server, run_server
     from api.settings import Settings
     from api.team import load_registry
     from orchestrator.errors import StorageError
 
-    configure_logging()
+    configure_logging(json=json or None)
     given: dict[str, Any] = {"host": host, "port": port}
     settings = Settings(**{name: value for name, value in given.items() if value is not None})
     registry = load_registry(settings)
@@ -37,8 +40,14 @@ def command(
         def failed(error: StorageError) -> None:
             server.fail(error)
 
+        def started() -> None:
+            if json:
+                print_json(facts(settings, registry))
+            else:
+                print_data(welcome(settings, registry))
+
         app = create_app(settings, registry, on_fatal=failed)
-        server = Server(app, settings, on_started=lambda: print_data(welcome(settings, registry)))
+        server = Server(app, settings, on_started=started)
         status = run_server(server, listener)
     raise typer.Exit(status)
 

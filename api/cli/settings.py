@@ -12,7 +12,7 @@ from api.cli.terminal import make_console, print_json
 def command(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show every setting: its value, where it comes from, and what it does."""
+    """Show every setting: value, origin and effect."""
     from api.settings import Settings
     from orchestrator.settings import describe_settings
 

@@ -10,11 +10,17 @@ from api.cli.terminal import print_data, print_json, usage_error
 
 
 def command(
-    sub: Annotated[str, typer.Option(help="Whom it names: the owner of the tasks it starts.")],
+    sub: Annotated[
+        str,
+        typer.Option(metavar="SUBJECT", help="Whom it names: the owner of the tasks it starts."),
+    ],
     scope: Annotated[
-        str, typer.Option(help="What it allows: tasks:read, tasks:execute, admin.")
+        str,
+        typer.Option(metavar="SCOPES", help="What it allows: tasks:read, tasks:execute, admin."),
     ] = "tasks:read tasks:execute",
-    ttl: Annotated[str, typer.Option(help="How long it is valid, e.g. 30m, 12h, 7d.")] = "1d",
+    ttl: Annotated[
+        str, typer.Option(metavar="TIME", help="How long it is valid, e.g. 30m, 12h, 7d.")
+    ] = "1d",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print a token for the API, signed with this server's secret."""

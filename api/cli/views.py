@@ -125,6 +125,7 @@ class TableView:
         if not self._drawing.done():
             self._drawing.cancel()
             self._hint = self._passing = ""
+            self._live.transient = not self._board.rows  # nothing came: leave nothing there
             with contextlib.suppress(OSError):
                 self._live.stop()
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 from typing import Any
 
 import orjson
 
 from api.auth import ADMIN, EXECUTE, READ
 from api.cli.signing import sign
+from api.cli.terminal import NO_AGENTS
 from api.cli.version import installed_version
 from api.settings import Settings
 from orchestrator.agents import AgentRegistry
@@ -17,40 +17,49 @@ from orchestrator.kinds.scripted import ROLES as SCRIPTED
 
 LOGIN_DAYS = 7
 REVIEW = ("inventory", "history", "complexity", "lint", "security", "report")
-"""The agents of the code-review team; only it knows what to do with a repository."""
+"""The agents of the code-review team, which looks at its own checkout unless told otherwise."""
 
 
 def welcome(settings: Settings, registry: AgentRegistry) -> str:
-    """The text; a token stands in it in development only.
+    """The text for people; a token stands in it in development only.
 
     Args:
         settings: With the port that is really listened on.
         registry: The agents that are offered.
     """
-    lines = [f"Poststream {installed_version()} serves on {settings.url}", ""]
-    lines.append(f"  Data folder  {settings.data_dir.absolute()}")
+    found = facts(settings, registry)
+    lines = [f"Poststream {found['version']} serves on {found['url']}", ""]
+    if settings.public_url is not None:
+        lines.append(f"  Listens on   {settings.host}, port {settings.port}")
+    lines.append(f"  Data folder  {found['dataDir']}")
     if settings.database_url is not None:
         lines.append(f"  Database     {settings.database_path or 'temporary, gone at exit'}")
-    available = [r.agent.role for r in registry if r.unavailable is None]
-    lines.append(f"  Agents       {', '.join(available) or 'none'}")
-    lines += [f"               {r.agent.role}: {r.unavailable}" for r in registry if r.unavailable]
+    lines.append(f"  Agents       {', '.join(found['agents']) or 'none'}")
+    lines += [f"               {role}: {why}" for role, why in found["unavailable"].items()]
+    if "loginUrl" in found:
+        lines.append(f"  Login        {found['loginUrl']}")
+    if not len(registry):
+        lines += ["", NO_AGENTS]
+    elif found["agents"] and "token" in found:
+        body = example_body(found["agents"])
+        lines += ["", f"{body['description']}, and watch:", ""]
+        lines.append(curl_line(found["url"], found["token"], body))
+    return "\n".join([*lines, ""])
+
+
+def facts(settings: Settings, registry: AgentRegistry) -> dict[str, Any]:
+    """The same for programs."""
+    found: dict[str, Any] = {
+        "version": installed_version(),
+        "url": settings.url,
+        "dataDir": str(settings.data_dir.absolute()),
+        "agents": [r.agent.role for r in registry if r.unavailable is None],
+        "unavailable": {r.agent.role: r.unavailable for r in registry if r.unavailable},
+    }
     token = _login_token(settings)
     if token is not None:
-        lines.append(f"  Login        {settings.url}/login#token={token}")
-    if not len(registry):
-        lines += [
-            "",
-            "There are no agents: POSTSTREAM_AGENTS_FILE names the file that declares them.",
-        ]
-    elif available and token is not None:
-        body = example_body(available)
-        lines += [
-            "",
-            f"{body['description']}, and watch:",
-            "",
-            curl_line(settings.url, token, body),
-        ]
-    return "\n".join([*lines, ""])
+        found |= {"token": token, "loginUrl": f"{settings.url}/login#token={token}"}
+    return found
 
 
 def curl_line(url: str, token: str, body: dict[str, Any]) -> str:
@@ -72,11 +81,12 @@ def example_body(available: list[str]) -> dict[str, Any]:
         available: The roles that can be run, at least one.
     """
     if {"inventory", "report"} <= set(available):
+        roles = [role for role in REVIEW if role in available]
         return {
             "description": "Review this repository",
-            "selectedAgents": [role for role in REVIEW if role in available],
-            "onAgentError": "continue",  # a report on what there is
-            "inputs": {"path": str(repository(Path.cwd()))},
+            "selectedAgents": roles,
+            "executionMode": "graph",
+            "dependsOn": {"report": roles[:-1]},
         }
     roles = available[:3]
     body: dict[str, Any] = {
@@ -87,15 +97,6 @@ def example_body(available: list[str]) -> dict[str, Any]:
     if script := [_part(role) for role in roles if role in SCRIPTED]:
         body["inputs"] = {"script": script}
     return body
-
-
-def repository(folder: Path) -> Path:
-    """The root of the git work tree a folder lies in; the folder itself when it lies in none."""
-    folder = folder.resolve()
-    for parent in (folder, *folder.parents):
-        if (parent / ".git").exists():
-            return parent
-    return folder
 
 
 def _part(role: str) -> dict[str, Any]:

@@ -11,13 +11,14 @@ async def index(call: Call) -> None:
     """`GET /api/tasks/{id}/artifacts`."""
     task_id = call.path("task_id")
     found = await call.components.service.artifacts(task_id, owner=call.owner)
+    base = f"/api/tasks/{task_id}/artifacts"
     entries = [
         {
             "agentRole": artifact.role,
             "name": artifact.name,
             "mediaType": artifact.media_type,
             "size": artifact.size,
-            "url": call.url(f"/api/tasks/{task_id}/artifacts/{artifact.role}/{quote(artifact.name)}"),
+            "url": call.url(f"{base}/{artifact.role}/{quote(artifact.name)}"),
         }
         for artifact in found
     ]
@@ -33,10 +34,11 @@ async def download(call: Call) -> None:
     artifact, pieces = await call.components.service.artifact(
         call.path("task_id"), call.path("role"), call.path("name"), owner=call.owner
     )
+    disposition = f"attachment; filename*=UTF-8''{quote(artifact.name, safe='')}"
     headers = [
         (b"content-type", artifact.media_type.encode()),
         (b"content-length", b"%d" % artifact.size),
-        (b"content-disposition", f"attachment; filename*=UTF-8''{quote(artifact.name, safe='')}".encode()),
+        (b"content-disposition", disposition.encode()),
         (b"content-security-policy", b"sandbox; default-src 'none'"),
         NOSNIFF,
         NO_STORE,

@@ -64,14 +64,15 @@ async def execute(call: Call) -> None:
     if ended:
         snapshot = await call.components.service.snapshot(submission.task_id, owner=call.owner)
         await call.answer(snapshot, headers=headers)
-    else:
-        await _accepted(call, submission, headers)
+    else:  # not yet, or the server goes down first: the task goes on without this caller
+        task = await call.components.service.find(submission.task_id, owner=call.owner)
+        await _accepted(call, task.task_id, task.status, headers)
 
 
 async def submit(call: Call) -> None:
     """`POST /api/tasks`: start a task and answer at once."""
     submission, _ = await _submit(call, attach=False)
-    await _accepted(call, submission, _headers(call, submission))
+    await _accepted(call, submission.task_id, submission.status, _headers(call, submission))
 
 
 async def agents(call: Call) -> None:
@@ -124,28 +125,27 @@ def _headers(call: Call, submission: Submission) -> list[Header]:
     return headers
 
 
-async def _accepted(call: Call, submission: Submission, headers: list[Header]) -> None:
+async def _accepted(call: Call, task_id: str, status: str, headers: list[Header]) -> None:
     body = {
-        "taskId": submission.task_id,
-        "streamUrl": call.url(f"/api/tasks/{submission.task_id}/stream"),
-        "status": submission.status,
+        "taskId": task_id,
+        "streamUrl": call.url(f"/api/tasks/{task_id}/stream"),
+        "status": status,
     }
     await call.answer(body, status=202, headers=headers)
 
 
 async def _ended(call: Call, reader: Reader, seconds: int | None) -> bool:
-    """Wait for the task's end; False when the time is over or the client went."""
-    watching = asyncio.ensure_future(_disconnected(call))
+    """Wait for the task's end; False when the time is over, the client or the server goes."""
     reading = asyncio.ensure_future(_read(reader))
+    others = (_disconnected(call), call.components.streams.wait_closed())
+    waiting = {reading, *map(asyncio.ensure_future, others)}
     try:
-        await asyncio.wait(
-            {watching, reading}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
-        )
+        await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         return reading.done() and reading.exception() is None
     finally:
-        for task in (watching, reading):
+        for task in waiting:
             task.cancel()
-        await asyncio.wait({watching, reading})
+        await asyncio.wait(waiting)
 
 
 async def _read(reader: Reader) -> None:

@@ -146,8 +146,9 @@ def _statuses(text: str | None) -> frozenset[TaskStatus]:
     try:
         return frozenset(TaskStatus(name) for name in text.split(",")) if text else frozenset()
     except ValueError:
-        names = ", ".join(status.value for status in TaskStatus)
-        raise InvalidParameter("status", f"is one or more of {names}, separated by commas") from None
+        names = ", ".join(TaskStatus)
+        detail = f"is one or more of {names}, separated by commas"
+        raise InvalidParameter("status", detail) from None
 
 
 def _flag(call: Call, name: str) -> bool | None:

@@ -23,9 +23,7 @@ class Delivery(NamedTuple):
 
 
 class Dispatcher(Protocol):
-    """Names the next task. Promises neither that a task is named once, nor that it is queued
-    still.
-    """
+    """Names the next task; promises neither that it is named once, nor that it is queued still."""
 
     def offer(self, delivery: Delivery) -> None:
         """A task was queued."""
@@ -47,8 +45,7 @@ class Dispatcher(Protocol):
 
 
 class InProcessDispatcher:
-    """Dispatch within one process: higher priority first, then owners with fewer running tasks,
-    then age.
+    """Dispatch within one process: priority, then owners with fewer running tasks, then age.
 
     Args:
         max_per_owner: How many tasks of one owner may run at once; None for no limit.

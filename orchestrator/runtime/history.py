@@ -58,8 +58,9 @@ def fold(session: Session, id: int) -> tuple[dict[str, AgentFold], int]:
         What it says by role, and the number of its last event.
     """
     folds: dict[str, AgentFold] = {}
-    seq = 0
+    last_seq = 0
     for seq, type, data in events.read_all(session, id):
+        last_seq = seq
         if type == "agent_start":
             event = orjson.loads(data)
             folds[event["agentRole"]] = AgentFold(event["attempt"])
@@ -75,7 +76,7 @@ def fold(session: Session, id: int) -> tuple[dict[str, AgentFold], int]:
         elif type == "task_state" and orjson.loads(data)["reason"] == "retry":
             for current in folds.values():
                 current.failure = None
-    return folds, seq
+    return folds, last_seq
 
 
 def load_progress(session: Session, *, id: int) -> Progress:

@@ -152,7 +152,7 @@ class LogRecorder:
                 attempt=attempt,
                 group=group,
                 started=started,
-            )  # fmt: skip
+            )
         )
 
     async def finish(
@@ -219,16 +219,19 @@ class LogRecorder:
         self._count(len(text))
         buffer.bytes += len(text)
         last = buffer.last
-        if field and last is not None and field == buffer.field:
-            if len(last.fields[field]) + len(text) <= self._merged:
-                last.fields[field] += text
-                return
+        if last is not None and field == buffer.field and self._fits(last.fields[field], text):
+            last.fields[field] += text
+            return
         self._log_bytes += EVENT_OVERHEAD
         self._bytes += len(text) + EVENT_OVERHEAD
         buffer.count += 1
         buffer.last, buffer.field = (draft, field) if field else (None, "")
         self._drafts.append(draft)
         self._schedule(self._linger_turns)
+
+    def _fits(self, piece: str, text: str) -> bool:
+        """Whether two pieces of text may become one event."""
+        return len(piece) + len(text) <= self._merged
 
     def _count(self, size: int) -> None:
         if self._log_bytes + size > self._max_log_bytes:

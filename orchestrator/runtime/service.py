@@ -45,7 +45,7 @@ from orchestrator.store.submissions import NewTask, Submitted
 from orchestrator.store.tables import Artifact, Task
 from orchestrator.store.tasks import Cancelled, Claimed
 from orchestrator.store.writer import Writer
-from orchestrator.tasks import END_STATES, TaskRequest, TaskStatus
+from orchestrator.tasks import END_STATES, TaskRequest, TaskStatus, request_hash
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +131,8 @@ class TaskService:
             request: What to do.
             owner: Whose task it is.
             idempotency_key: The same key names the same task, whatever happens in between.
-            body_hash: SHA-256 of the body as sent; a repeat must have the same.
+            body_hash: SHA-256 of the body as sent; a repeat must have the same. None for that of
+                the request.
             attach: Whether to return a reader.
             after: Number of the last event the caller has, if this is a repeat.
             admit: Called before anything new is stored; raises to refuse it.
@@ -146,7 +147,8 @@ class TaskService:
             StorageFull: No room; nothing was stored.
         """
         if idempotency_key is not None:
-            found = await self._find_key(owner, idempotency_key, body_hash or "")
+            body_hash = body_hash or request_hash(request)
+            found = await self._find_key(owner, idempotency_key, body_hash)
             if found is not None:
                 return await self._replayed(
                     found.task_id, found.status, owner=owner, attach=attach, after=after

@@ -93,7 +93,7 @@ def set_process_group(
 def is_open(connection: Connection, run: RunKey, role: str, attempt: int) -> bool:
     """Whether an attempt of this run has not ended."""
     row = connection.execute(
-        f"SELECT 1 FROM agent_run WHERE {_OPEN}",  # noqa: S608 - ours
+        f"SELECT 1 FROM agent_run WHERE {_OPEN}",
         (run.id, role, attempt, run.id, run.epoch),
     ).fetchone()
     return row is not None
@@ -114,7 +114,7 @@ def _change_open(
     values: tuple[object, ...],
 ) -> AttemptClosed | None:
     changed = connection.execute(
-        f"UPDATE agent_run SET {changes} WHERE {_OPEN}",  # noqa: S608 - ours
+        f"UPDATE agent_run SET {changes} WHERE {_OPEN}",
         (*values, run.id, role, attempt, run.id, run.epoch),
     ).rowcount
     return None if changed else AttemptClosed(f"attempt {attempt} of {role} has ended")

@@ -47,8 +47,8 @@ def show(
         "SELECT o.id FROM artifact o JOIN artifact n ON n.id = ? AND o.task = n.task"
         " AND o.role = n.role AND o.name = n.name AND o.id != n.id"
     )
-    connection.execute(f"DELETE FROM artifact_piece WHERE artifact IN ({same})", (artifact,))  # noqa: S608
-    connection.execute(f"DELETE FROM artifact WHERE id IN ({same})", (artifact,))  # noqa: S608
+    connection.execute(f"DELETE FROM artifact_piece WHERE artifact IN ({same})", (artifact,))
+    connection.execute(f"DELETE FROM artifact WHERE id IN ({same})", (artifact,))
     connection.execute("UPDATE artifact SET visible = true WHERE id = ?", (artifact,))
     return appended
 

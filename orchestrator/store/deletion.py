@@ -1,4 +1,4 @@
-"""Deletion: marked in one transaction, gone for everybody at once; rows follow in the background."""
+"""Deletion: marked in one transaction and gone for everybody; rows follow in the background."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from orchestrator.tasks import END_STATES
 ROWS = 500  # more in one transaction would make every other writer wait
 PIECES = 64  # 16 MiB of artifacts
 
+_PIECES_OF = (
+    "SELECT p.artifact, p.number FROM artifact_piece p JOIN artifact a ON a.id = p.artifact"
+    f" WHERE a.task = ? LIMIT {PIECES}"
+)
+_EVENTS_OF = f"SELECT id FROM event WHERE task = ? LIMIT {ROWS}"
+
 _STEPS = (
-    "DELETE FROM artifact_piece WHERE (artifact, number) IN (SELECT p.artifact, p.number"
-    " FROM artifact_piece p JOIN artifact a ON a.id = p.artifact WHERE a.task = ?"
-    f" LIMIT {PIECES})",
-    f"DELETE FROM event WHERE id IN (SELECT id FROM event WHERE task = ? LIMIT {ROWS})",
+    f"DELETE FROM artifact_piece WHERE (artifact, number) IN ({_PIECES_OF})",
+    f"DELETE FROM event WHERE id IN ({_EVENTS_OF})",
     "DELETE FROM artifact WHERE task = ?",
     "DELETE FROM agent_run WHERE task = ?",
     "DELETE FROM dependency WHERE task = ?",

@@ -53,8 +53,8 @@ class Appended(NamedTuple):
 _OWNED = ", ".join(f"'{status}'" for status in sorted(OWNED_STATES))
 
 _ADVANCE = (
-    "UPDATE task SET last_seq = last_seq + ?, log_bytes = log_bytes + ?, active_ms = ?, updated = ?,"
-    " recoveries = CASE WHEN ? THEN 0 ELSE recoveries END"
+    "UPDATE task SET last_seq = last_seq + ?, log_bytes = log_bytes + ?, active_ms = ?,"
+    " updated = ?, recoveries = CASE WHEN ? THEN 0 ELSE recoveries END"
     f" WHERE id = ? AND epoch = ? AND status IN ({_OWNED}) RETURNING last_seq, status"
 )
 _INSERT = "INSERT INTO event (task, seq, type, data) VALUES (?, ?, ?, ?)"

@@ -80,7 +80,8 @@ def requeue(connection: Connection, lost: Lost, *, now: int) -> Appended:
     done = [
         row[0]
         for row in connection.execute(
-            "SELECT role FROM agent_run WHERE task = ? AND status = 'completed' ORDER BY ended, role",
+            "SELECT role FROM agent_run WHERE task = ? AND status = 'completed'"
+            " ORDER BY ended, role",
             (lost.id,),
         )
     ]

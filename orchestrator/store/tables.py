@@ -67,7 +67,7 @@ class Task(_Table, table=True):
             unique=True,
             sqlite_where=_KEYED,
             postgresql_where=_KEYED,
-        ),  # fmt: skip
+        ),
         Index("ix_task_owner", "owner"),  # lists: SQLite keeps the entries of one owner by id
         # Only unfinished tasks: counted at each submit, read whole at each start.
         Index(

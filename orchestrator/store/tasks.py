@@ -243,8 +243,8 @@ def _release(connection: Connection, id: int) -> list[tuple[int, str, str, int, 
     released = []
     for (task,) in waiting:
         row = connection.execute(
-            "SELECT id, task_id, owner, priority, round FROM task WHERE id = ? AND status = 'queued'"
-            " AND NOT EXISTS (SELECT 1 FROM dependency WHERE task = ?)",
+            "SELECT id, task_id, owner, priority, round FROM task WHERE id = ?"
+            " AND status = 'queued' AND NOT EXISTS (SELECT 1 FROM dependency WHERE task = ?)",
             (task, task),
         ).fetchone()
         if row is not None:

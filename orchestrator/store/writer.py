@@ -5,8 +5,9 @@ that wait, runs them in one transaction, commits (one fsync for all of them), an
 back on the loop, in order. What was handed over is not withdrawn by cancelling who waits.
 
 An operation that is refused writes nothing and returns its `PoststreamError`, which is then raised
-where it was asked for. Operations do not fail on their data. If a transaction fails all the same, it is rolled back and
-its operations run one transaction each: the guilty one gets its error, the others go on.
+where it was asked for. Operations do not fail on their data. If a transaction fails all the same,
+it is rolled back and its operations run one transaction each: the guilty one gets its error, the
+others go on.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from orchestrator.clock import Clock
 from orchestrator.errors import PoststreamError, StorageCorrupt, StorageError, StorageFull
 from orchestrator.store.database import Connection, Database
 
@@ -110,11 +112,12 @@ class Writer:
         self._patient = True
         self.commits = 0
         """Transactions committed so far."""
+        now_ms = Clock().wall_ms()
         try:
             self._connection.execute(
                 "INSERT INTO node (id, started) VALUES (?, ?) "
                 "ON CONFLICT (id) DO UPDATE SET batch = 0, started = excluded.started",
-                (node, int(time.time() * 1000)),
+                (node, now_ms),
             )
         except sqlite3.Error as error:
             self._connection.close()

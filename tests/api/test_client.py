@@ -8,7 +8,6 @@ import random
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -30,21 +29,6 @@ from tests.proxy import Line, Proxy
 from tests.server import ROOT, ServerProcess
 
 QUICK = (0.01, 0.02)
-AGENTS = """
-[agents.writer]
-kind = "command"
-command = ["sh", "-c", "printf 'content of the report' > report.md; echo written"]
-artifacts = ["report.md"]
-"""
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    folder = tmp_path_factory.mktemp("server")
-    (folder / "agents.toml").write_text(AGENTS)
-    with ServerProcess(folder) as process:
-        process.start(agents_file="agents.toml", keepalive_seconds=0.2)
-        yield process
 
 
 def body(*texts: str, **part: Any) -> dict[str, Any]:
@@ -274,8 +258,10 @@ async def test_a_gap_is_a_lost_connection() -> None:
 
 async def test_an_answer_that_just_ends_is_a_lost_connection() -> None:
     answers = [stream(b""), stream(event(1)), stream(event(2)[:-1]), stream(event(2) + COMPLETE)]
-    seqs, requests = await follow(answers)
+    waits: list[float] = []
+    seqs, requests = await follow(answers, on_lost=lambda _, seconds: waits.append(seconds))
     assert seqs == [1, 2, 3]
+    assert waits == [0.01, 0.01, 0.02], "from the beginning again after each event"
     assert b"last-event-id" not in requests[1].lower()
     assert b"last-event-id: 1\r\n" in requests[3].lower()
 

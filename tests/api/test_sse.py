@@ -46,7 +46,7 @@ def test_the_end_frame_follows_from_the_last_event(event: dict[str, Any], expect
 @pytest.mark.parametrize(
     "error",
     [
-        "two\nlines", "cr\rlf\r\n", "\u2028\u2029\u0085", 'quotes " and \\', "\n\nevent: complete\n",
+        "two\nlines", "cr\rlf\r\n", "\u2028\u2029\u0085", 'quotes " and \\', "\n\nevent: x\n",
         "\x00", "\ud800",
     ],
 )  # fmt: skip

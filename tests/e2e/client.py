@@ -137,7 +137,13 @@ class Client:
 
     @contextlib.asynccontextmanager
     async def open(
-        self, method: str, path: str, body: Any = None, *, headers: Headers = (), buffer: int = 2**16
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        headers: Headers = (),
+        buffer: int = 2**16,
     ) -> AsyncIterator[Response]:
         """Send a request; yields its answer as soon as the header is there.
 

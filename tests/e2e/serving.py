@@ -16,8 +16,9 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
-from api.app import create_app
+from api.app import create_app, running
 from api.auth import make_token
 from api.server import Server, listen, run_server
 from api.settings import Settings
@@ -29,6 +30,13 @@ from tests.server import SECRET, ServerProcess
 ALL = ("tasks:read", "tasks:execute")
 
 
+POLL_SECONDS = 0.005
+
+
+def _is_open(context: AgentContext) -> bool:
+    return Path(context.inputs["gate"]).exists()
+
+
 class Gate:
     """An agent that writes a line and then waits until a file is there."""
 
@@ -36,8 +44,8 @@ class Gate:
 
     async def run(self, context: AgentContext) -> None:
         await context.write("waiting")
-        while not Path(context.inputs["gate"]).exists():
-            await asyncio.sleep(0.005)
+        while not _is_open(context):  # noqa: ASYNC110 - what it waits for is outside the process
+            await asyncio.sleep(POLL_SECONDS)
 
 
 class Stubborn:
@@ -47,9 +55,9 @@ class Stubborn:
 
     async def run(self, context: AgentContext) -> None:
         await context.progress("not listening")
-        while not Path(context.inputs["gate"]).exists():
+        while not _is_open(context):
             with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(POLL_SECONDS)
 
 
 class Librarian:
@@ -73,11 +81,12 @@ class Reader:
             await context.write(f"{role}={output.text};")
 
 
-def make_registry() -> AgentRegistry:
+def make_registry(*, scripted: bool = True) -> AgentRegistry:
     """The scripted agents and those that a script cannot play."""
     registry = AgentRegistry(Gate(), Stubborn(), Librarian(), Reader())
     registry.register(_Missing(), unavailable="Set POSTSTREAM_SOMETHING.")
-    register_scripted(registry)
+    if scripted:
+        register_scripted(registry)
     return registry
 
 
@@ -117,14 +126,20 @@ async def inside(
     *,
     registry: AgentRegistry | None = None,
     at: Callable[[str], None] = lambda _: None,
-    **settings: object,
+    **settings: Any,
 ) -> AsyncIterator[Client]:
     """A real server on a free port, in the loop of the test; yields alice."""
-    values = {"data_dir": data_dir, "jwt_secret": SECRET, "drain_seconds": 0, **settings}
+    values: dict[str, Any] = {"data_dir": data_dir, "jwt_secret": SECRET, "drain_seconds": 0}
     listener = listen("127.0.0.1", 0)
-    chosen = Settings(**values, port=listener.getsockname()[1])
-    server = Server(create_app(chosen, registry or make_registry(), at=at), chosen)
-    serving = asyncio.create_task(server.run_app(listener))
+    chosen = Settings(**values, **settings, port=listener.getsockname()[1])
+    app = create_app(chosen, registry or make_registry(), at=at)
+    server = Server(app, chosen)
+
+    async def serve() -> None:  # as a host does; `run_app` ends everything in its loop
+        async with running(app):
+            await server.serve(sockets=[listener])
+
+    serving = asyncio.create_task(serve())
 
     async def started() -> bool:
         assert not serving.done(), serving
@@ -154,7 +169,8 @@ def main() -> int:
 
     listener = listen("127.0.0.1", Settings().port)
     settings = Settings(port=listener.getsockname()[1])
-    server = Server(create_app(settings, make_registry(), at=at), settings)
+    registry = make_registry(scripted=settings.scripted_agents)
+    server = Server(create_app(settings, registry, at=at), settings)
     print(settings.url, flush=True)
     return run_server(server, listener)
 

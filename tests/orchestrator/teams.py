@@ -38,9 +38,7 @@ class WorkAgent:
         return await self.work(context)
 
 
-def team(
-    options: Mapping[str, AgentOptions] | None = None, /, **works: Work
-) -> AgentRegistry:
+def team(options: Mapping[str, AgentOptions] | None = None, /, **works: Work) -> AgentRegistry:
     """A registry of agents, by role; underscores in a name become hyphens."""
     registry = AgentRegistry()
     for name, work in works.items():
@@ -167,9 +165,7 @@ async def run_task(opened: TaskService, *roles: str, **fields: Any) -> list[dict
     return events
 
 
-async def log_of(
-    opened: TaskService, task_id: str, *, ended: bool = True
-) -> list[dict[str, Any]]:
+async def log_of(opened: TaskService, task_id: str, *, ended: bool = True) -> list[dict[str, Any]]:
     """The stored log of a task, which obeys the grammar."""
     stored, _ = await opened.events(task_id, owner=None, after=0, limit=1_000_000)
     events = [orjson.loads(event.data) for event in stored]

@@ -16,7 +16,15 @@ from orchestrator.orchestrator import Orchestrator, Progress, TaskRun, task_info
 from orchestrator.progress import CallbackRecorder
 from orchestrator.tasks import TaskStatus
 from tests.orchestrator.teams import (
-    Told, eventually, execute, fail, hang, request, speak, swallow, team,
+    Told,
+    eventually,
+    execute,
+    fail,
+    hang,
+    request,
+    speak,
+    swallow,
+    team,
 )  # fmt: skip
 
 AGAIN = AgentOptions(max_attempts=3, retry_delay_seconds=0.001)
@@ -236,7 +244,9 @@ async def test_an_agents_timeout_is_per_attempt_and_tried_again() -> None:
 async def test_a_tasks_timeout_closes_its_attempts_and_tries_nothing_again(
     options: AgentOptions,
 ) -> None:
-    told = await execute(team({"a": options}, a=hang, b=speak), request("a", "b", timeoutSeconds=0.05))
+    told = await execute(
+        team({"a": options}, a=hang, b=speak), request("a", "b", timeoutSeconds=0.05)
+    )
     assert outcome(told) == ("timed_out", "timeout", [], ["a"])
     end = next(event for event in told.events if isinstance(event, AgentFailed))
     assert (end.status, end.code, end.will_retry) == ("timeout", "timeout", False)
@@ -419,9 +429,7 @@ async def test_a_slow_callback_slows_the_agent_that_reports() -> None:
             await context.progress(str(number))
             sent.append(number)
 
-    running = asyncio.create_task(
-        Orchestrator(team(a=work)).execute_task(request("a"), callback)
-    )
+    running = asyncio.create_task(Orchestrator(team(a=work)).execute_task(request("a"), callback))
     for _ in range(50):
         await asyncio.sleep(0)
     assert sent == []

@@ -113,6 +113,8 @@ class Here:
     def __init__(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch, captured: pytest.CaptureFixture[str]
     ) -> None:
+        self.settings: dict[str, Any] = {}
+        """For all commands, as in `poststream settings`, in lower case and without prefix."""
         self._folder, self._monkeypatch, self._captured = folder, monkeypatch, captured
 
     def __call__(self, *arguments: str, **settings: Any) -> Finished:
@@ -121,7 +123,7 @@ class Here:
             patch.chdir(self._folder)
             patch.setattr(SettingsBase, "folder", Path())
             patch.setattr(sys, "argv", ["poststream", *arguments])
-            for name, value in settings.items():
+            for name, value in {**self.settings, **settings}.items():
                 patch.setenv(PREFIX + name.upper(), str(value))
             with pytest.raises(SystemExit) as leaving:
                 main()

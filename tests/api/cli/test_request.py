@@ -34,8 +34,9 @@ def test_what_is_not_given_is_left_out() -> None:
 
 def test_everything() -> None:
     assert body(
-        agents=["a, b", "c"], mode="graph", inputs=["k=v=w", "n=1"], inputs_json='{"n": 2, "m": [3]}',
-        depends_on=["c=a,b", "b=a"], timeout="1.5m", title="T",
+        agents=["a, b", "c"], mode="graph", inputs=["k=v=w", "n=1"],
+        inputs_json='{"n": 2, "m": [3]}', depends_on=["c=a,b", "b=a"],
+        timeout="1.5m", title="T",
     ) == {
         "description": "d",
         "title": "T",
@@ -92,8 +93,9 @@ def test_a_path_from_here_becomes_absolute_and_nothing_else_does(
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("90", 90), ("1.5", 1.5), ("30s", 30), ("15m", 900), ("2h", 7200), ("7d", 604_800)]
-)  # fmt: skip
+    ("text", "seconds"),
+    [("90", 90), ("1.5", 1.5), ("30s", 30), ("15m", 900), ("2h", 7200), ("7d", 604_800)],
+)
 def test_durations(text: str, seconds: float) -> None:
     assert seconds_of(text, "--ttl") == seconds
 

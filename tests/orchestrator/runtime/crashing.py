@@ -22,7 +22,7 @@ from orchestrator.agents import AgentContext, AgentOptions, AgentRegistry, Agent
 from orchestrator.errors import AgentError
 from orchestrator.runtime.channels import Reader
 from orchestrator.runtime.service import TaskService
-from tests.orchestrator.teams import OWNER, at_file, hang, request, service, team
+from tests.orchestrator.teams import OWNER, at_file, eventually, hang, request, service, team
 
 DIED = 77  # exit status of a child that reached its crash point
 
@@ -84,8 +84,8 @@ async def play(opened: TaskService, folder: Path) -> None:
         "bad", "stumble", title="second", executionMode="parallel", after=[first]
     )  # fmt: skip
     hanging = await submit("a", "hang", title="hanging")
-    while b'"message":"hanging"' not in (folder / hanging).read_bytes():
-        await asyncio.sleep(0.001)
+    seen = folder / hanging
+    await eventually(lambda: b'"message":"hanging"' in seen.read_bytes())
     await opened.cancel(hanging, owner=OWNER, requested_by="me")
     await asyncio.gather(*readers)
 

@@ -75,9 +75,7 @@ async def _check(opened: TaskService, folder: Path) -> None:
     for task in page:
         events = await log_of(opened, task["taskId"])
         stored, _ = await opened.events(task["taskId"], owner=OWNER, after=0, limit=1000)
-        frames = [
-            f"id: {e.seq}\nevent: {e.type}\ndata: {e.data}\n\n".encode() for e in stored
-        ]
+        frames = [f"id: {e.seq}\nevent: {e.type}\ndata: {e.data}\n\n".encode() for e in stored]
         seen = folder / task["taskId"]
         if seen.exists():
             check_prefix(split_frames(seen.read_bytes()), frames)
@@ -91,8 +89,12 @@ async def _check(opened: TaskService, folder: Path) -> None:
             assert agent["content"] == "".join(last)
     titles = [task["title"] for task in page]
     assert len(titles) == len(set(titles)), "a task was stored twice"
-    seen_ids = {path.name for path in folder.iterdir() if not path.name.startswith("tasks.db")}
-    assert seen_ids <= {task["taskId"] for task in page}, "a task that was shown is gone"
+    assert _seen(folder) <= {task["taskId"] for task in page}, "a task that was shown is gone"
+
+
+def _seen(folder: Path) -> set[str]:
+    """The tasks somebody was told of."""
+    return {path.name for path in folder.iterdir() if not path.name.startswith("tasks.db")}
 
 
 async def test_a_repeat_after_the_crash_finds_the_task_or_starts_the_only_one(
@@ -103,7 +105,7 @@ async def test_a_repeat_after_the_crash_finds_the_task_or_starts_the_only_one(
         folder.mkdir()
         shutil.copy(empty, folder / "tasks.db")
         assert processes.run(Job(str(folder), "after_commit", nth)) == DIED
-        seen = {path.name for path in folder.iterdir() if not path.name.startswith("tasks.db")}
+        seen = _seen(folder)
         async with service(registry(), at_file(folder / "tasks.db")) as opened:
             again = await opened.submit(
                 request("a", "b", title="first"), owner=OWNER, idempotency_key="first",

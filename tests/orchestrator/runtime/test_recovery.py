@@ -15,12 +15,22 @@ from orchestrator.agents import AgentContext
 from orchestrator.clock import Clock
 from orchestrator.events import Draft, to_json
 from orchestrator.orchestrator import created_event, first_starts
-from orchestrator.store import events, submissions
+from orchestrator.store import agent_runs, events, submissions
 from orchestrator.store.events import RunKey
 from orchestrator.store.submissions import NewTask, Submitted
 from tests.orchestrator.store.databases import writing
 from tests.orchestrator.teams import (
-    OWNER, at_file, eventually, hang, log_of, request, service, speak, status_of, submit, team,
+    OWNER,
+    at_file,
+    eventually,
+    hang,
+    log_of,
+    request,
+    service,
+    speak,
+    status_of,
+    submit,
+    team,
     types,
 )  # fmt: skip
 
@@ -44,11 +54,12 @@ async def left_behind(
     clock = Clock()
     task = request(*roles, after=list(after) or None, **(fields or {}))
     now = clock.wall_ms()
-    claimed = status in ("running", "pausing", "cancelling")
+    claimed = status in ("running", "pausing", "cancelling", "completed")
     created = created_event(TEAM, task, now)
+    agents = [dict(agent, kind="python") for agent in created.fields["agents"]]
     new = NewTask(
         task_id=clock.task_id(), owner=OWNER, title="A title", description="Do it",
-        request=task.to_json(), agents=to_json([dict(a, kind="python") for a in created.fields["agents"]]),
+        request=task.to_json(), agents=to_json(agents),
         labels="{}", job_type="manual", trigger_source=None, priority=0, after=after,
         idempotency_key=None, body_hash=None, max_unfinished=1000,
         node="local" if claimed else None, created=created,
@@ -165,8 +176,6 @@ async def test_a_recovered_agent_that_failed_for_good_does_not_run_again(tmp_pat
     path = tmp_path / "t.db"
     id = await left_behind(path, "a", "b", fields={"executionMode": "parallel"})
     async with writing(path) as (_, writer, _failing):
-        from orchestrator.store import agent_runs
-
         draft = Draft(
             "agent_error",
             {"agentRole": "a", "attempt": 1, "status": "error", "executionTime": 1,
@@ -175,9 +184,13 @@ async def test_a_recovered_agent_that_failed_for_good_does_not_run_again(tmp_pat
         )  # fmt: skip
         await writer.submit(
             partial(
-                events.append, run=RunKey(1, id, 1), drafts=[draft], active_ms=1, now=1,
+                events.append,
+                run=RunKey(1, id, 1),
+                drafts=[draft],
+                active_ms=1,
+                now=1,
                 changes=[partial(agent_runs.end, draft=draft, output=None)],
-            )  # fmt: skip
+            )
         )
     async with service(team(a=note, b=note, hang=hang), at_file(path)) as opened:
         await eventually(lambda: _is(opened, id, "completed"))
@@ -257,18 +270,18 @@ async def test_a_drain_hands_back_what_runs_and_the_next_start_goes_on(tmp_path:
 
 async def test_a_restart_finds_the_deletion_that_was_not_finished(tmp_path: Path) -> None:
     path = tmp_path / "t.db"
-    id = await left_behind(path, "a", status="completed", deleted=1, ended=1)
-    async with service(TEAM, at_file(path)):
-        def gone() -> bool:
-            with closing(sqlite3.connect(path)) as connection:
-                tables = ("task", "event", "agent_run")
-                return not any(
-                    connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-                    for table in tables
-                )
+    await left_behind(path, "a", status="completed", deleted=1, ended=1)
+    await left_behind(path, "a", status="paused")  # the newest row of all stays
 
-        await eventually(gone)
-        assert id
+    def rows(table: str, column: str) -> int:
+        with closing(sqlite3.connect(path)) as connection:
+            query = f"SELECT count(*) FROM {table} WHERE {column} = 1"
+            return int(connection.execute(query).fetchone()[0])
+
+    assert rows("event", "task") == 3
+    async with service(TEAM, at_file(path)):
+        await eventually(lambda: not rows("task", "id"))
+        assert [rows(table, "task") for table in ("event", "agent_run")] == [0, 0]
 
 
 async def test_numbers_of_deleted_tasks_are_not_given_again(tmp_path: Path) -> None:

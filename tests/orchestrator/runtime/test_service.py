@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,37 @@ import pytest
 
 from orchestrator.agents import AgentContext, AgentOptions, AgentResult
 from orchestrator.errors import (
-    AgentError, CursorBeyondEnd, Draining, IdempotencyMismatch, InvalidRequest, LimitExceeded,
-    TaskConflict, TaskNotFound, UnknownIdempotencyKey,
+    AgentError,
+    CursorBeyondEnd,
+    Draining,
+    IdempotencyMismatch,
+    InvalidRequest,
+    LimitExceeded,
+    TaskConflict,
+    TaskNotFound,
+    UnknownIdempotencyKey,
 )  # fmt: skip
 from orchestrator.runtime.service import TaskService
 from orchestrator.store.listing import TaskFilter
 from tests.grammar import check_prefix, parse_frames
 from tests.orchestrator.teams import (
-    OWNER, at_file, eventually, fail, hang, log_of, read_to_end, request, run_task, service,
-    settings, speak, status_of, submit, swallow, team, types,
+    OWNER,
+    at_file,
+    eventually,
+    fail,
+    hang,
+    log_of,
+    read_to_end,
+    request,
+    run_task,
+    service,
+    settings,
+    speak,
+    status_of,
+    submit,
+    swallow,
+    team,
+    types,
 )  # fmt: skip
 
 
@@ -149,10 +172,8 @@ async def test_cancel_and_completion_race_to_exactly_one_end(attempt: int) -> No
         submission = await submit(opened, "a")
 
         async def cancel() -> None:
-            try:
+            with contextlib.suppress(TaskConflict):
                 await opened.cancel(submission.task_id, owner=OWNER, requested_by="me")
-            except TaskConflict:
-                pass
 
         _, frames = await asyncio.gather(cancel(), read_to_end(submission.reader))
         events = await log_of(opened, submission.task_id)
@@ -186,7 +207,9 @@ async def test_cancel_tells_who_asked_and_who_did_not_stop() -> None:
         assert len(opened.worker.stragglers) == 1
         release.set()
         await eventually(lambda: not opened.worker.stragglers)
-        assert await opened.cancel(submission.task_id, owner=OWNER, requested_by="me") == "cancelled"
+        assert (
+            await opened.cancel(submission.task_id, owner=OWNER, requested_by="me") == "cancelled"
+        )
 
 
 async def test_a_queued_task_is_cancelled_at_once_and_never_runs() -> None:
@@ -359,6 +382,8 @@ async def test_every_task_of_a_broken_chain_ends_once_and_says_why() -> None:
         assert late.status == "cancelled"
         await read_to_end(first.reader)
         await eventually(lambda: opened.worker._taken == 0)
+        count = "SELECT count(*) FROM dependency"
+        assert await opened._writer.submit(lambda c: c.execute(count).fetchone()[0]) == 0
 
 
 async def test_a_chain_of_a_thousand_tasks_breaks_in_one_go() -> None:

@@ -116,6 +116,15 @@ def make_notes(connection: Connection) -> None:
     connection.execute("CREATE TABLE IF NOT EXISTS note (text TEXT)")
 
 
+def sql(statement: str) -> Callable[[Connection], None]:
+    """An operation that runs a statement."""
+
+    def operation(connection: Connection) -> None:
+        connection.execute(statement)
+
+    return operation
+
+
 def note(text: str) -> Callable[[Connection], str]:
     """An operation that stores a note and answers with it."""
 

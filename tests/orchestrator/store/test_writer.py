@@ -1,4 +1,4 @@
-"""The writer: one transaction for all that waits, its order, and what it does when storing fails."""
+"""The writer: one transaction for all that waits, its order, and storing that fails."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from orchestrator.errors import StorageCorrupt, StorageError, StorageFull, TaskC
 from orchestrator.store import writer as writer_module
 from orchestrator.store.database import Connection
 from orchestrator.store.writer import Writer
-from tests.orchestrator.store.databases import Gate, note, notes, writing
+from tests.orchestrator.store.databases import Gate, note, notes, sql, writing
 
 
 async def gathered(*futures: asyncio.Future[Any]) -> list[Any]:
@@ -187,10 +187,7 @@ async def test_without_room_requests_fail_at_once_and_runs_wait_in_order(
 
 async def test_a_full_file_is_no_room_and_nothing_has_to_be_reset(tmp_path: Path) -> None:
     async with writing(tmp_path / "t.db") as (database, writer, _):
-        def limit(pages: int) -> Callable[[Connection], None]:
-            return lambda c: c.execute(f"PRAGMA max_page_count={pages}") and None
-
-        await writer.submit(limit(1))  # what it has already, and no page more
+        await writer.submit(sql("PRAGMA max_page_count=1"))  # what it has already, and no page more
         big = "x" * 100_000
         with pytest.raises(StorageFull):
             await writer.submit(note(big))
@@ -198,7 +195,7 @@ async def test_a_full_file_is_no_room_and_nothing_has_to_be_reset(tmp_path: Path
         with pytest.raises(StorageFull):
             await writer.submit(note(big))
         assert await writer.submit(note("small")) == "small"  # a smaller one fits
-        await writer.submit(limit(1_000_000))
+        await writer.submit(sql("PRAGMA max_page_count=1000000"))
         assert await asyncio.wait_for(waiting, 10) == big
         assert sorted(map(len, notes(database))) == [5, 100_000]
 
@@ -286,6 +283,7 @@ async def test_a_database_that_opens_at_the_second_try_is_good_enough() -> None:
 async def test_three_failures_in_a_row_are_the_end(reason: str) -> None:
     fatal: list[StorageError] = []
     async with writing(failing=True, on_fatal=fatal.append) as (_, writer, failing):
+
         def fail(executed: str) -> int | None:
             if executed != "COMMIT":
                 return None

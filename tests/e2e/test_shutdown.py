@@ -1,0 +1,174 @@
+"""SIGTERM: nothing new, what runs may end, the rest goes back into the queue and on later."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.client import Client, end_frame, frames, joined, task, types, until
+from tests.e2e.serving import caller, process
+from tests.grammar import check_log, check_prefix
+from tests.server import ServerProcess
+
+pytestmark = pytest.mark.e2e
+
+STREAM = "/api/agents/execute/stream"
+QUICK = task({"agent": "scripted-1", "texts": ["a"]})
+HANG = task({"agent": "scripted-1", "texts": ["here"], "outcome": "hang"})
+KEY = [("Idempotency-Key", "k")]
+
+
+def terminate(server: ServerProcess) -> None:
+    """Ask it to stop, without waiting."""
+    assert server.process is not None
+    server.process.send_signal(signal.SIGTERM)
+
+
+async def draining(client: Client) -> None:
+    """Wait until the server is not ready any more."""
+
+    async def unready() -> bool:
+        return (await client.call("GET", "/readyz")).status == 503
+
+    await until(unready, "the server drains")
+
+
+async def exit_status(server: ServerProcess) -> int:
+    return await asyncio.to_thread(server.wait)
+
+
+def gated(folder: Path) -> dict[str, Any]:
+    """One agent that is quick and one that waits."""
+    script = [{"agent": "scripted-1", "texts": ["done"], "kind": "content", "nonce": True}]
+    inputs = {"script": script, "gate": str(folder / "open")}
+    return {"description": "x", "selectedAgents": ["scripted-1", "gate"], "inputs": inputs}
+
+
+async def test_running_tasks_are_handed_back_and_go_on_in_the_same_log(tmp_path: Path) -> None:
+    with process(tmp_path) as server:
+        server.start(drain_seconds=0.5, cancel_grace_seconds=0.5, max_concurrent_tasks=2)
+        alice = caller(server)
+        async with (
+            alice.open("POST", STREAM, gated(tmp_path)) as first,
+            alice.open("POST", STREAM, gated(tmp_path)) as second,
+        ):
+            for stream in (first, second):
+                await stream.read_until(lambda received: b"waiting" in received)
+            queued = await alice.submit(QUICK)
+            terminate(server)
+            bodies = [await stream.read_to_end() for stream in (first, second)]
+            assert all(stream.ended for stream in (first, second)), "in good order"
+            ids = [str(stream.header("x-task-id")) for stream in (first, second)]
+        assert await exit_status(server) == 0
+        for body in bodies:
+            assert body.endswith(b"\n\nretry: 1000\n")
+            assert end_frame(body) is None
+            assert types(frames(body))[-2:] == ["agent_error", "task_state"]
+        (tmp_path / "open").touch()
+        server.start()
+        assert await alice.reaches(queued, "completed", "failed", "cancelled") == "completed"
+        for task_id, body in zip(ids, bodies, strict=True):
+            assert await alice.reaches(task_id, "completed", "failed", "cancelled") == "completed"
+            log = await alice.log(task_id)
+            check_log([frame.data for frame in log])
+            check_prefix([f.raw for f in frames(body)], [f.raw for f in log])
+            (state,) = [frame.data for frame in log if frame.type == "task_state"]
+            assert (state["state"], state["reason"]) == ("queued", "handed_back")
+            assert state["done"] == ["scripted-1"]
+            (error,) = [frame.data for frame in log if frame.type == "agent_error"]
+            assert (error["code"], error["willRetry"]) == ("interrupted", True)
+            starts = [
+                (f.data["agentRole"], f.data["attempt"]) for f in log if f.type == "agent_start"
+            ]
+            assert starts == [("scripted-1", 1), ("gate", 1), ("gate", 2)]
+
+
+async def test_a_draining_server_takes_nothing_new_and_answers_the_rest(tmp_path: Path) -> None:
+    with process(tmp_path) as server:
+        server.start(drain_seconds=30)
+        alice = caller(server)
+        finished = await alice.run(QUICK, headers=[("Idempotency-Key", "finished")])
+        async with alice.open("POST", STREAM, gated(tmp_path), headers=KEY) as response:
+            await response.read_until(lambda received: b"waiting" in received)
+            task_id = str(response.header("x-task-id"))
+            terminate(server)
+            await draining(alice)
+            for path in (STREAM, "/api/tasks", "/execute"):
+                refused = await alice.call("POST", path, QUICK)
+                assert (refused.status, refused.slug) == (503, "draining"), path
+                assert int(refused.header("retry-after") or 0) > 0
+            assert (await alice.call("GET", "/healthz")).status == 200
+            assert await alice.status(task_id) == "running"
+            again = await alice.run(QUICK, headers=[("Idempotency-Key", "finished")])
+            assert joined(again) == joined(finished), "a repeat is a read"
+            async with alice.open("POST", STREAM, gated(tmp_path), headers=KEY) as repeat:
+                assert repeat.header("idempotency-replayed") == "true"
+                await repeat.read_until(lambda received: b"waiting" in received)
+                (tmp_path / "open").touch()
+                bodies = [await response.read_to_end(), await repeat.read_to_end()]
+        for body in bodies:
+            assert end_frame(body) == ("complete", {"taskId": task_id}), "it ended in time"
+        assert await exit_status(server) == 0
+
+
+async def test_a_cancel_is_taken_while_the_server_drains(tmp_path: Path) -> None:
+    with process(tmp_path) as server:
+        server.start(drain_seconds=30)
+        alice = caller(server)
+        async with alice.open("POST", STREAM, HANG) as response:
+            await response.read_until(lambda received: b"here" in received)
+            terminate(server)
+            await draining(alice)
+            task_id = response.header("x-task-id")
+            assert (await alice.call("POST", f"/api/tasks/{task_id}/cancel")).status == 202
+            log = frames(await response.read_to_end())
+        assert log[-1].data["code"] == "cancelled"
+        assert await exit_status(server) == 0
+
+
+async def test_whoever_waits_for_a_task_is_told_where_it_goes_on(tmp_path: Path) -> None:
+    with process(tmp_path) as server:
+        server.start(drain_seconds=0.3, cancel_grace_seconds=0.3)
+        alice = caller(server)
+        waiting = asyncio.create_task(alice.call("POST", "/execute", HANG))
+
+        async def runs() -> bool:
+            found = (await alice.get("/api/tasks/active"))["tasks"]
+            return any(entry["agents"][0]["status"] == "running" for entry in found)
+
+        await until(runs, "the task runs")
+        terminate(server)
+        answer = await waiting
+        assert await exit_status(server) == 0
+    assert answer.status == 202, answer
+    assert answer.json()["status"] == "queued"
+    assert answer.header("location") == f"/api/tasks/{answer.json()['taskId']}"
+
+
+async def test_an_idle_server_stops_at_once_and_a_second_signal_ends_a_busy_one(
+    tmp_path: Path,
+) -> None:
+    with process(tmp_path) as server:
+        server.start(drain_seconds=30)
+        assert server.terminate() == 0
+        server.start()
+        alice = caller(server)
+        task_id = await alice.submit(HANG)
+        await alice.reaches(task_id, "running")
+        terminate(server)
+        await draining(alice)
+        terminate(server)
+        assert await exit_status(server) == 1
+        server.start()
+        await alice.reaches(task_id, "running")
+        check_log([f.data for f in await _so_far(alice, task_id)], ended=False)
+
+
+async def _so_far(client: Client, task_id: str) -> list[Any]:
+    async with client.open("GET", f"/api/tasks/{task_id}/stream") as response:
+        body = await response.read_until(lambda received: received.count(b"here") == 2)
+    return list(frames(body))
