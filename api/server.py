@@ -108,11 +108,12 @@ class Server(uvicorn.Server):
 
     async def run_app(self, listener: socket.socket) -> None:
         """Open the application, serve, and close it again."""
-        async with running(self._app):
-            await self.serve(sockets=[listener])
-            if self.failed:  # raised, so that nothing is drained into a broken database
-                raise _Failed
-        await end_or_leave(0 if self.started else 1)
+        with contextlib.suppress(_Failed):
+            async with running(self._app):
+                await self.serve(sockets=[listener])
+                if self.failed:  # raised, so that nothing is drained into a broken database
+                    raise _Failed
+        await end_or_leave(self.status)
 
     def stop(self) -> None:
         """Drain; the second call leaves at once."""
@@ -133,6 +134,11 @@ class Server(uvicorn.Server):
         logger.info("stopping: running tasks get %g s", seconds)
         await drain(self._app, seconds)
         self.should_exit = True
+
+    @property
+    def status(self) -> int:
+        """The exit status, once it has stopped."""
+        return 0 if self.started and not self.failed else 1
 
     @property
     def _parts(self) -> Components:
@@ -169,11 +175,8 @@ def run_server(server: Server, listener: socket.socket) -> int:
         StorageError: The database cannot be used, e.g. because another process holds it.
     """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        try:
-            runner.run(server.run_app(listener))
-        except _Failed:
-            return 1
-    return 0 if server.started else 1
+        runner.run(server.run_app(listener))
+    return server.status
 
 
 def _tune_collector() -> None:

@@ -196,7 +196,8 @@ class Attempt:
     def _failed(self, error: str, code: str, *, retryable: bool = False) -> Outcome:
         status: Literal["error", "timeout", "cancelled"] = "error"
         if self._stop == "attempt_timeout":
-            status, retryable = "timeout", True
+            # While the first one runs on, a second one would work beside it.
+            status, retryable = "timeout", code != "not_stopped"
         elif self._stop == "timeout":
             status, retryable = "timeout", False
         elif self._stop is not None:

@@ -128,10 +128,12 @@ class Orchestrator:
         except asyncio.CancelledError:
             run.stop("cancel")
             await asyncio.wait([driving])
+            if driving.exception() is None:
+                with contextlib.suppress(CallbackFailed):
+                    await self._report_end(driving.result(), started, recorder)
             raise
         try:
-            elapsed = rounded_ms(self.clock.monotonic() - started)
-            await recorder.record(terminal_event(result, elapsed, self.clock.wall_ms()))
+            await self._report_end(result, started, recorder)
         except CallbackFailed:
             result = run.broken_result()
         return TaskResult(
@@ -139,6 +141,10 @@ class Orchestrator:
             artifacts=recorder.artifacts,
             **{name: getattr(result, name) for name in RunResult.__dataclass_fields__},
         )
+
+    async def _report_end(self, result: RunResult, started: float, recorder: Recorder) -> None:
+        elapsed = rounded_ms(self.clock.monotonic() - started)
+        await recorder.record(terminal_event(result, elapsed, self.clock.wall_ms()))
 
     async def _drive(self, run: TaskRun, request: TaskRequest, recorder: Recorder) -> RunResult:
         try:

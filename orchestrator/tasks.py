@@ -6,6 +6,7 @@ import functools
 import graphlib
 import hashlib
 import math
+import re
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -79,6 +80,7 @@ ExecutionMode = Literal["sequential", "parallel", "graph"]
 Role = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 """A role names an agent in URLs, file names and logs, hence the short alphabet."""
 
+_METADATA_KEY = re.compile(r'[^\x00"\\]{1,64}')
 _NO_NUL = r"^[^\x00]*$"  # PostgreSQL stores none
 _Text = Annotated[str, StringConstraints(min_length=1, pattern=_NO_NUL)]
 _Label = Annotated[str, StringConstraints(max_length=512, pattern=_NO_NUL)]
@@ -138,8 +140,11 @@ class TaskRequest(BaseModel):
             )
         if self.depends_on is not None:
             self._check_graph(set(roles))
-        if self.metadata is not None and not all(1 <= len(key) <= 64 for key in self.metadata):
-            raise PydanticCustomError("metadata_key", "keys of metadata have 1 to 64 characters")
+        if self.metadata is not None and not all(map(_METADATA_KEY.fullmatch, self.metadata)):
+            raise PydanticCustomError(
+                "metadata_key",
+                "keys of metadata have 1 to 64 characters, none of them a quote or a backslash",
+            )
         return self
 
     def _check_graph(self, roles: set[str]) -> None:

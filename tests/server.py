@@ -21,7 +21,7 @@ PREFIX = "POSTSTREAM_"
 SCOPES = "tasks:read tasks:execute"
 SECRET = "a secret of the tests, long enough for HS256"
 DEADLINE_SECONDS = 30.0
-_ADDRESS = re.compile(rb"https?://[^\s/]+")
+_ADDRESS = re.compile(rb'https?://[^\s/"]+')
 
 
 class ServerProcess:

@@ -19,50 +19,61 @@ class Mode(StrEnum):
     graph = "graph"
 
 
+Description = Annotated[
+    str, typer.Argument(metavar="DESCRIPTION", help="What to do, in words for the agents.")
+]
+Agents = Annotated[
+    list[str], typer.Option("--agents", "-a", metavar="A,B", help="Who does it, in this order.")
+]
+Order = Annotated[
+    Mode | None,
+    typer.Option(
+        "--mode",
+        metavar="sequential|parallel|graph",
+        help="One after another (default), at once, or as a graph.",
+    ),
+]
+Input = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        "-i",
+        metavar="KEY=VALUE",
+        help="An input for the agents. A value like . or ./x or ~/x becomes an absolute path.",
+    ),
+]
+InputJson = Annotated[
+    str | None, typer.Option(metavar="OBJECT", help="All inputs as one JSON object.")
+]
+DependsOn = Annotated[
+    list[str] | None,
+    typer.Option(metavar="A=B,C", help="Agent A starts when B and C have delivered."),
+]
+Timeout = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Active time it may take, e.g. 90, 15m.")
+]
+Title = Annotated[
+    str | None, typer.Option(metavar="TITLE", help="Else the first line of DESCRIPTION.")
+]
+Output = Annotated[
+    Path | None, typer.Option(metavar="FOLDER", help="Save artifacts there, by agent.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the events as lines of JSON.")]
+
+
 def command(
-    description: Annotated[
-        str, typer.Argument(metavar="DESCRIPTION", help="What to do, in words for the agents.")
-    ],
-    agents: Annotated[
-        list[str], typer.Option("--agents", "-a", metavar="A,B", help="Who does it.")
-    ],
-    mode: Annotated[
-        Mode | None,
-        typer.Option(
-            metavar="sequential|parallel|graph",
-            help="One after another (default), at once, or as a graph.",
-        ),
-    ] = None,
-    input: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--input",
-            "-i",
-            metavar="KEY=VALUE",
-            help="An input for the agents. A value like . or ./x or ~/x becomes an absolute path.",
-        ),
-    ] = None,
-    input_json: Annotated[
-        str | None, typer.Option(metavar="OBJECT", help="All inputs as one JSON object.")
-    ] = None,
-    depends_on: Annotated[
-        list[str] | None,
-        typer.Option(metavar="A=B,C", help="Agent A starts when B and C have delivered."),
-    ] = None,
-    timeout: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Active time it may take, e.g. 90, 15m.")
-    ] = None,
-    title: Annotated[
-        str | None, typer.Option(metavar="TITLE", help="Else the first line of it.")
-    ] = None,
+    description: Description,
+    agents: Agents,
+    mode: Order = None,
+    input: Input = None,
+    input_json: InputJson = None,
+    depends_on: DependsOn = None,
+    timeout: Timeout = None,
+    title: Title = None,
     server: Annotated[str | None, SERVER] = None,
     token: Annotated[str | None, TOKEN] = None,
-    output: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Save artifacts there, by agent.")
-    ] = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print the events as lines of JSON.")
-    ] = False,
+    output: Output = None,
+    json: Json = False,
 ) -> None:
     """Run agents and watch them: in this process, or on a server.
 

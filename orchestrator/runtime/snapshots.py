@@ -32,19 +32,18 @@ def snapshot(session: Session, task: Task, *, stuck_before_ms: int) -> dict[str,
         _agent(info, task, runs, folds.get(info["agentRole"]), files)
         for info in orjson.loads(task.agents)
     ]
+    request = orjson.loads(task.request)
+    inputs = {"inputs": request["inputs"]} if "inputs" in request else {}
     return summary(task, agents, stuck_before_ms=stuck_before_ms) | {
+        **inputs,
         "lastEventId": last_seq,
-        "inputs": orjson.loads(task.request).get("inputs", {}),
         "agents": agents,
     }
 
 
 def listed(task: Task, runs: Sequence[AgentRun], *, stuck_before_ms: int) -> dict[str, Any]:
     """The entry of a task in a list: the snapshot without texts."""
-    agents = [_agent(info, task, runs, None, ()) for info in orjson.loads(task.agents)]
-    for agent in agents:
-        for name in ("content", "output", "artifacts", "hasArtifacts"):
-            agent.pop(name, None)
+    agents = [info | _state(info["agentRole"], task, runs) for info in orjson.loads(task.agents)]
     return summary(task, agents, stuck_before_ms=stuck_before_ms) | {
         "lastEventId": task.last_seq,
         "agents": agents,
@@ -100,50 +99,57 @@ def _action(reason: str | None) -> dict[str, Any]:
 
 
 def _agent(
-    info: dict[str, Any], task: Task, runs: Sequence[AgentRun], folded: AgentFold | None,
+    info: dict[str, Any],
+    task: Task,
+    runs: Sequence[AgentRun],
+    folded: AgentFold | None,
     files: Sequence[Artifact],
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
+    """An agent with its texts, output and files."""
     role = info["agentRole"]
-    mine = [run for run in runs if run.role == role]
-    last = mine[-1] if mine else None
-    ended = task.status in END_STATES
+    state = _state(role, task, runs)
+    fields: dict[str, Any] = {**info, "content": folded.text if folded else "", **state}
+    if folded is not None:
+        fields["message"] = folded.message
+        fields["itemsDone"], fields["itemsFailed"] = folded.items_done, folded.items_failed
+        fields["progress"] = state.get("progress", folded.progress)
+        if state["status"] == AgentStatus.RUNNING:
+            fields["etaSeconds"] = folded.eta_seconds
+    last = _last(role, runs)
+    if last is not None and last.output is not None:
+        fields["output"] = orjson.loads(last.output)
     saved = [
         {"name": a.name, "mediaType": a.media_type, "size": a.size} for a in files if a.role == role
     ]
-    fields: dict[str, Any] = {**info, "content": folded.text if folded else ""}
-    if last is None:
-        status = AgentStatus.SKIPPED if ended else AgentStatus.PENDING
-        fields |= {"status": status, "attempt": 0}
-    else:
-        fields |= _attempt(last)
-    if folded is not None:
-        fields |= {"message": folded.message, "itemsDone": folded.items_done}
-        fields |= {"itemsFailed": folded.items_failed, "progress": folded.progress}
-        if last is not None and last.status == AgentStatus.RUNNING:
-            fields["etaSeconds"] = folded.eta_seconds
-    if fields["status"] == AgentStatus.COMPLETED:
-        fields["progress"] = 1.0
     fields |= {"hasArtifacts": bool(saved), "artifacts": saved}
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _attempt(run: AgentRun) -> dict[str, Any]:
-    return {
+def _state(role: str, task: Task, runs: Sequence[AgentRun]) -> dict[str, Any]:
+    """How an agent stands, without anything large."""
+    run = _last(role, runs)
+    if run is None:
+        ended = task.status in END_STATES
+        return {"status": AgentStatus.SKIPPED if ended else AgentStatus.PENDING, "attempt": 0}
+    fields = {
         "status": run.status,
         "attempt": run.attempt,
         "startedAt": iso(run.started),
         "endedAt": _time(run.ended),
         "executionTime": run.execution_ms,
-        "output": None if run.output is None else orjson.loads(run.output),
+        "progress": 1.0 if run.status == AgentStatus.COMPLETED else None,
         "error": run.error,
         "code": run.code,
         "usage": None if run.usage is None else orjson.loads(run.usage),
     }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _last(role: str, runs: Sequence[AgentRun]) -> AgentRun | None:
+    return next((run for run in reversed(runs) if run.role == role), None)
 
 
 def _progress(agent: dict[str, Any]) -> float:
-    if agent["status"] == AgentStatus.COMPLETED:
-        return 1.0
     return float(agent.get("progress", 0.0))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import logging
 import os
 import shutil
 import sqlite3
@@ -21,10 +22,13 @@ from typing import TypeVar
 
 import sqlalchemy
 from sqlalchemy import event
+from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session as Session
 
 from orchestrator.errors import StorageCorrupt, StorageError
 from orchestrator.store.lock import FileLock
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Connection = sqlite3.Connection
@@ -102,8 +106,12 @@ class Database:
         return await loop.run_in_executor(self._readers, self._read, function)
 
     def _read(self, function: Callable[[Session], T]) -> T:
-        with Session(self.engine) as session:
-            return function(session)
+        try:
+            with Session(self.engine) as session:
+                return function(session)
+        except SQLAlchemyError as error:
+            logger.error("a read failed: %s", error)
+            raise StorageError("The database could not be read.") from error
 
     def close(self) -> None:
         """Close all reading connections and free the lock."""

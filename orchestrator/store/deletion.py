@@ -21,6 +21,11 @@ _STEPS = (
     "DELETE FROM artifact WHERE task = ?",
     "DELETE FROM agent_run WHERE task = ?",
     "DELETE FROM dependency WHERE task = ?",
+    # What people wrote goes with the rest, also from a row that has to stay.
+    (
+        "UPDATE task SET title = '', description = '', request = '', agents = '[]',"
+        " metadata = '{}', error = NULL WHERE id = ? AND request != ''"
+    ),
     # The newest row stays, marked, until there is a newer one: SQLite would give its number to
     # the next task, and whoever still reads the old one would read the new one.
     "DELETE FROM task WHERE id = ? AND id < (SELECT max(id) FROM task)",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
+from sqlalchemy.orm import defer
 from sqlmodel import Session, col, func, or_, select
 
 from orchestrator.store.tables import AgentRun, Task
@@ -68,8 +69,11 @@ def page(
         query = query.where(col(Task.id) < before)
     found = list(session.exec(query.order_by(col(Task.id).desc()).limit(limit)))
     runs: dict[int, list[AgentRun]] = {task.id: [] for task in found}
+    # Without outputs and checkpoints, which may be megabytes each and are in no list.
+    light = (defer(cast("Any", AgentRun.output)), defer(cast("Any", AgentRun.checkpoint)))
     attempts = (
         select(AgentRun)
+        .options(*light)
         .where(col(AgentRun.task).in_(list(runs)))
         .order_by(col(AgentRun.started), col(AgentRun.attempt))
     )

@@ -142,7 +142,7 @@ def cancel(
         return Cancelled(id, task_id, status, None, None)
     if last_event_id is not None and last_event_id > last_seq:
         return CursorBeyondEnd(last_event_id, last_seq)
-    if last_event_id is not None and last_event_id < last_seq and status in END_STATES:
+    if last_event_id is not None and events.has_turned(connection, id, after=last_event_id):
         return TaskConflict(f"The task has gone on since then and is {status}.")
     if status in END_STATES:
         return TaskConflict(f"The task is {status}; there is nothing to cancel.")

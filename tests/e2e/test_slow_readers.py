@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.client import Client, end_frame, frames, joined, task
+from tests.e2e.client import DEADLINE, Client, end_frame, frames, joined, task
 from tests.e2e.serving import caller, process
 from tests.server import ServerProcess
 
@@ -47,35 +47,46 @@ def never_reading(client: Client, task_id: str) -> Iterator[socket.socket]:
 
 
 async def cost(server: ServerProcess, *, readers: int, megabytes: float) -> int:
-    """What the memory grew by while nobody reads a log; checks that everything else goes on."""
+    """What the memory grew by while nobody reads a log; checks that everything else goes on.
+
+    Half of the readers are there from the beginning, half come when all of it is there.
+    """
     alice = caller(server)
     await alice.run(log_of(megabytes))  # what any such task costs, and leaves behind
     before = resident(server)
     task_id = await alice.submit(log_of(megabytes, delay=0.001))
     with contextlib.ExitStack() as stack:
-        lines = [stack.enter_context(never_reading(alice, task_id)) for _ in range(readers)]
+        first = stack.enter_context(never_reading(alice, task_id))
+        for _ in range(readers // 2 - 1):
+            stack.enter_context(never_reading(alice, task_id))
         assert await alice.reaches(task_id, "completed", "failed") == "completed"
-        after = resident(server)
+        for _ in range(readers - readers // 2):
+            stack.enter_context(never_reading(alice, task_id))
         async with asyncio.timeout(10):
             log = await alice.log(task_id)
         assert len(joined(log)) > megabytes * MIB
-        first = lines[0]  # one of them begins to read after all
-        first.setblocking(False)
-        loop = asyncio.get_running_loop()
-        received = bytearray()
-        async with asyncio.timeout(30):
-            while b"event: complete" not in received[-500:]:
-                received += await loop.sock_recv(first, MIB)
-        for frame in log[:: max(1, len(log) // 20)]:
-            assert frame.raw[:60] in received
+        after = resident(server)
+        received = await read_on(first)  # after all
+        assert received.count(b"\nevent: agent_progress\n") == len(log) - 4
     return after - before
+
+
+async def read_on(line: socket.socket) -> bytes:
+    """Everything to the end frame."""
+    line.setblocking(False)
+    loop, received = asyncio.get_running_loop(), bytearray()
+    async with asyncio.timeout(DEADLINE):
+        while b"event: complete" not in received[-500:]:
+            received += await loop.sock_recv(line, MIB)
+    return bytes(received)
 
 
 async def test_readers_that_never_read_cost_next_to_no_memory(tmp_path: Path) -> None:
     with process(tmp_path) as server:
         server.start(channel_bytes=512 * 1024)
         grown = await cost(server, readers=10, megabytes=4)
-    assert grown <= 14 * MIB, f"{grown / MIB:.1f} MiB; all of it in memory would be 40"
+    print(f"{grown / MIB:.1f} MiB")
+    assert grown <= 24 * MIB, f"{grown / MIB:.1f} MiB; all of it in memory would be 40"
 
 
 @pytest.mark.soak
@@ -85,6 +96,7 @@ async def test_twenty_readers_that_never_read_twelve_megabytes_cost_64_at_most(
     with process(tmp_path) as server:
         server.start()
         grown = await cost(server, readers=20, megabytes=12)
+    print(f"{grown / MIB:.1f} MiB")
     assert grown <= 64 * MIB, f"{grown / MIB:.1f} MiB"
 
 
@@ -97,7 +109,7 @@ async def test_slow_and_fast_readers_of_one_task_all_get_the_whole_log(tmp_path:
         async def read(pause: float) -> bytes:
             path = f"/api/tasks/{task_id}/stream"
             async with alice.open("GET", path, buffer=2**14) as response:
-                while await response.read():
+                while await response.read():  # noqa: ASYNC110 - the pause is what is slow
                     await asyncio.sleep(pause)
                 assert response.ended
                 assert end_frame(bytes(response.received)) is not None

@@ -304,7 +304,7 @@ async def test_cancelling_the_caller_stops_the_agents_first() -> None:
         await running
     assert stopped.is_set()
     assert [event.type for event in events] == [
-        "task_created", "agent_start", "agent_progress", "agent_error",
+        "task_created", "agent_start", "agent_progress", "agent_error", "task_error",
     ]  # fmt: skip
 
 
