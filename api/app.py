@@ -37,7 +37,8 @@ from api.streaming import Streams
 from orchestrator.agents import AgentRegistry
 from orchestrator.clock import Clock
 from orchestrator.errors import StorageError
-from orchestrator.runtime.service import TaskService, open_service
+from orchestrator.runtime.assembly import open_service
+from orchestrator.runtime.service import TaskService
 
 
 class Application(Starlette):

@@ -1,7 +1,7 @@
 """The orchestrator: runs the agents of a task one after another, at once, or as a graph.
 
-It knows no database and no server. Events go to a `Recorder`; with `Orchestrator.execute_task`
-that is the caller's progress callback, in the runtime it is the event log.
+It knows no database and no server, and is usable alone: events go to the caller's callback. In the
+runtime the same runs report to the event log.
 """
 
 from __future__ import annotations
@@ -9,56 +9,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-import orjson
-
-from orchestrator.agents import AgentContext, AgentOutput, AgentRegistry, TaskInfo
-from orchestrator.attempts import Attempt, Outcome, Stop, start_event
+from orchestrator.agents import AgentRegistry
 from orchestrator.clock import Clock
 from orchestrator.errors import CallbackFailed
-from orchestrator.events import Draft, Usage
-from orchestrator.plans import Plan
-from orchestrator.progress import CallbackRecorder, Limits, ProgressCallback, Recorder, Reporter
-from orchestrator.tasks import TaskRequest, TaskStatus, rounded_ms
-
-MAX_RETRY_DELAY_SECONDS = 60.0
-
-
-@dataclass(slots=True, kw_only=True)
-class Progress:
-    """What earlier runs of the same task have left."""
-
-    outputs: dict[str, AgentOutput] = field(default_factory=dict)
-    """Agents that delivered; they never run again."""
-    failed: dict[str, Outcome] = field(default_factory=dict)
-    """Agents that failed for good; they run again only by a retry of the task."""
-    attempts: dict[str, int] = field(default_factory=dict)
-    """Attempts begun so far."""
-    checkpoints: dict[str, Any] = field(default_factory=dict)
-    """What agents want back."""
-    begun: set[str] = field(default_factory=set)
-    """Agents whose next attempt is opened already, by the transaction that claimed the task."""
-    active_seconds: float = 0.0
-    """Time the task has been active."""
-    usage: Usage | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunResult:
-    """How a run ended."""
-
-    status: TaskStatus
-    """An end state; `queued` when the run was stopped to be continued elsewhere."""
-    outputs: Mapping[str, AgentOutput]
-    failed: Mapping[str, Outcome]
-    """Last outcome of the agents that did not deliver."""
-    code: str = ""
-    error: str = ""
-    usage: Usage | None = None
-    not_stopped: tuple[str, ...] = ()
-    """Agents that run on although they were told to stop."""
+from orchestrator.progress import CallbackRecorder, Limits, ProgressCallback, Recorder
+from orchestrator.runs import (
+    RunOptions,
+    RunResult,
+    TaskRun,
+    created_event,
+    task_info,
+    terminal_event,
+)  # fmt: skip
+from orchestrator.tasks import TaskRequest, rounded_ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,12 +57,14 @@ class Orchestrator:
         task_timeout_seconds: float | None = 3600.0,
         redact: Callable[[str], str] = str,
     ) -> None:
-        self.registry = registry
-        self.clock = clock or Clock()
-        self.limits = limits or Limits()
-        self.cancel_grace_seconds = cancel_grace_seconds
-        self.task_timeout_seconds = task_timeout_seconds
-        self.redact = redact
+        self.options = RunOptions(
+            registry=registry,
+            clock=clock or Clock(),
+            limits=limits or Limits(),
+            cancel_grace_seconds=cancel_grace_seconds,
+            task_timeout_seconds=task_timeout_seconds,
+            redact=redact,
+        )
 
     async def execute_task(
         self, request: TaskRequest, progress_callback: ProgressCallback | None = None
@@ -117,11 +84,11 @@ class Orchestrator:
         Raises:
             InvalidRequest: An agent does not exist or is unavailable.
         """
-        self.registry.check(request.selected_agents)
-        task_id = self.clock.task_id()
+        self.options.registry.check(request.selected_agents)
+        task_id = self.options.clock.task_id()
         recorder = CallbackRecorder(task_id, progress_callback)
-        run = TaskRun(self, task_info(task_id, request), request, recorder)
-        started = self.clock.monotonic()
+        run = TaskRun(self.options, task_info(task_id, request), request, recorder)
+        started = self.options.clock.monotonic()
         driving = asyncio.create_task(self._drive(run, request, recorder))
         try:
             result = await asyncio.shield(driving)
@@ -143,342 +110,14 @@ class Orchestrator:
         )
 
     async def _report_end(self, result: RunResult, started: float, recorder: Recorder) -> None:
-        elapsed = rounded_ms(self.clock.monotonic() - started)
-        await recorder.record(terminal_event(result, elapsed, self.clock.wall_ms()))
+        elapsed = rounded_ms(self.options.clock.monotonic() - started)
+        await recorder.record(terminal_event(result, elapsed, self.options.clock.wall_ms()))
 
     async def _drive(self, run: TaskRun, request: TaskRequest, recorder: Recorder) -> RunResult:
         try:
-            await recorder.record(created_event(self.registry, request, self.clock.wall_ms()))
+            await recorder.record(
+                created_event(self.options.registry, request, self.options.clock.wall_ms())
+            )
             return await run.drive()
         except CallbackFailed:
             return run.broken_result()
-
-
-class TaskRun:
-    """One run: from a claim until nothing of it is under way any more.
-
-    Args:
-        orchestrator: The agents and how to treat them.
-        task: The task.
-        request: What was asked for.
-        recorder: Where events go.
-        earlier: What earlier runs have left.
-    """
-
-    def __init__(
-        self,
-        orchestrator: Orchestrator,
-        task: TaskInfo,
-        request: TaskRequest,
-        recorder: Recorder,
-        earlier: Progress | None = None,
-    ) -> None:
-        self._orchestrator = orchestrator
-        self._task = task
-        self._request = request
-        self._recorder = recorder
-        self._plan = Plan.of(request)
-        self._earlier = earlier or Progress()
-        self._ended: dict[str, Outcome] = {
-            role: Outcome(status="success", output=output)
-            for role, output in self._earlier.outputs.items()
-        }
-        self._ended |= self._earlier.failed
-        self._running: dict[str, asyncio.Task[None]] = {}
-        self._attempts: dict[str, Attempt] = {}
-        self._usage = self._earlier.usage
-        self._stop: Stop | None = None
-        self._broken: Exception | None = None
-        self._signal: asyncio.Future[None] | None = None
-        self._stopped = asyncio.Event()
-        self.stragglers: list[tuple[str, asyncio.Task[Any]]] = []
-        """Agents that ran on after their attempt was closed, with their roles."""
-
-    def stop(self, reason: Stop) -> None:
-        """Stop what runs and start nothing more; `drive` returns within the grace period."""
-        if self._stop in (None, "hand_back") or reason == "lost":
-            self._stop = reason
-        self._stopped.set()
-        for attempt in self._attempts.values():
-            attempt.stop(reason)
-        self._wake()
-
-    async def drive(self) -> RunResult:
-        """Run the agents to the end.
-
-        Raises:
-            AppendRefused: The log takes nothing of this run any more; its agents were stopped.
-            CallbackFailed: The caller's callback raised; its agents were stopped.
-        """
-        timers = self._arm()
-        self._check_budget()
-        try:
-            while True:
-                ready = self._ready()
-                if len(ready) == 1 and not self._running:  # nothing else can happen meanwhile
-                    await self._run_role(ready[0])
-                    continue
-                for role in ready:
-                    self._start(role)
-                if not self._running:
-                    break
-                await self._sleep()
-        finally:
-            for timer in timers:
-                timer.cancel()
-        if self._broken is not None:
-            raise self._broken
-        return self._result()
-
-    def _arm(self) -> list[asyncio.TimerHandle]:
-        loop = asyncio.get_running_loop()
-        timeout = self._request.timeout_seconds or self._orchestrator.task_timeout_seconds
-        budget = self._request.budget.seconds if self._request.budget else None
-        limits: list[tuple[float | None, Stop]] = [(timeout, "timeout"), (budget, "budget")]
-        used = self._earlier.active_seconds
-        return [
-            loop.call_later(max(0.0, seconds - used), self.stop, reason)
-            for seconds, reason in limits
-            if seconds is not None
-        ]
-
-    def _ready(self) -> list[str]:
-        if self._broken is not None:
-            return []
-        if self._stop is not None:  # what was begun with the claim must have an end all the same
-            return [role for role in self._earlier.begun if role not in self._running]
-        ended = {role: outcome.delivered for role, outcome in self._ended.items()}
-        return self._plan.ready(ended, self._running)
-
-    def _start(self, role: str) -> None:
-        running = asyncio.create_task(self._run_role(role))
-        self._running[role] = running
-        running.add_done_callback(lambda _: self._wake())
-
-    def _is_last(self, role: str, outcome: Outcome) -> bool:
-        """Whether nothing more is started or runs once this outcome of a role stands."""
-        if self._running.keys() - {role}:
-            return False
-        ended = {r: o.delivered for r, o in self._ended.items()} | {role: outcome.delivered}
-        return self._stop is not None or not self._plan.ready(ended, ())
-
-    async def _run_role(self, role: str) -> None:
-        try:
-            if self._stop is not None and role not in self._earlier.begun:
-                return  # it came between the decision and this first step
-            self._ended[role] = await self._try_role(role)
-            self._spend(self._ended[role].usage)
-        except Exception as error:  # whatever it is, `drive` raises it; nothing is started again
-            self._broken = self._broken or error
-            self.stop("lost")
-        finally:
-            self._running.pop(role, None)
-
-    async def _try_role(self, role: str) -> Outcome:
-        options = self._orchestrator.registry[role].options
-        failures = 0
-        while True:
-            may_retry = failures + 1 < options.max_attempts
-            outcome = await self._attempt(role, may_retry=may_retry)
-            failures += 1
-            if not (outcome.retryable and may_retry) or self._stop is not None:
-                return outcome
-            doubled = options.retry_delay_seconds * 2 ** min(failures - 1, 30)
-            delay = min(doubled, MAX_RETRY_DELAY_SECONDS)
-            await self._delay(delay * self._orchestrator.clock.entropy.uniform(0.5, 1.0))
-            if self._stop is not None:
-                return outcome
-
-    async def _attempt(self, role: str, *, may_retry: bool) -> Outcome:
-        orchestrator = self._orchestrator
-        number = self._earlier.attempts.get(role, 0) + 1
-        self._earlier.attempts[role] = number
-        begun = role in self._earlier.begun
-        self._earlier.begun.discard(role)
-        reporter = Reporter(
-            role, number,
-            recorder=self._recorder, limits=orchestrator.limits, clock=orchestrator.clock,
-        )  # fmt: skip
-        context = AgentContext(
-            task=self._task,
-            role=role,
-            attempt=number,
-            inputs=self._request.inputs or {},
-            outputs={r: o.output for r, o in self._ended.items() if o.delivered},
-            restored=self._earlier.checkpoints.get(role),
-            reporter=reporter,
-        )
-        attempt = Attempt(
-            orchestrator.registry[role], context, reporter,
-            recorder=self._recorder, clock=orchestrator.clock,
-            grace_seconds=orchestrator.cancel_grace_seconds, redact=orchestrator.redact,
-        )  # fmt: skip
-        self._attempts[role] = attempt
-        if self._stop is not None:
-            attempt.stop(self._stop)
-        try:
-            return await attempt.run(
-                begun=begun,
-                may_retry=may_retry,
-                is_last=lambda outcome: (
-                    not (outcome.retryable and may_retry) and self._is_last(role, outcome)
-                ),
-            )
-        finally:
-            del self._attempts[role]
-            if reporter.checkpointed is not None:
-                self._earlier.checkpoints[role] = orjson.loads(reporter.checkpointed)
-            if attempt.straggler is not None:
-                self.stragglers.append((role, attempt.straggler))
-
-    async def _delay(self, seconds: float) -> None:
-        """Sleep, but no longer than until a stop."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stopped.wait()
-
-    def _spend(self, usage: Usage | None) -> None:
-        if usage is not None:
-            self._usage = usage if self._usage is None else add_usage(self._usage, usage)
-            self._check_budget()
-
-    def _check_budget(self) -> None:
-        budget = self._request.budget
-        if budget is None or self._usage is None:
-            return
-        tokens = self._usage.input_tokens + self._usage.output_tokens
-        if (budget.tokens is not None and tokens >= budget.tokens) or (
-            budget.cost_usd is not None and self._usage.cost_usd >= budget.cost_usd
-        ):
-            self.stop("budget")
-
-    async def _sleep(self) -> None:
-        self._signal = asyncio.get_running_loop().create_future()
-        await self._signal
-        self._signal = None
-
-    def _wake(self) -> None:
-        if self._signal is not None and not self._signal.done():
-            self._signal.set_result(None)
-
-    def _result(self) -> RunResult:
-        failed = {
-            role: self._ended[role]
-            for role in self._plan.roles
-            if role in self._ended and not self._ended[role].delivered
-        }
-        status, code, error = self._verdict(failed)
-        return RunResult(
-            status=status,
-            outputs={r: o.output for r, o in self._ended.items() if o.delivered},
-            failed=failed,
-            code=code,
-            error=error,
-            usage=self._usage,
-            not_stopped=self._not_stopped(),
-        )
-
-    def _verdict(self, failed: Mapping[str, Outcome]) -> tuple[TaskStatus, str, str]:
-        delivered = len(self._ended) - len(failed)
-        if self._stop is not None and delivered < len(self._plan.roles):
-            return self._stop_verdict()
-        words = "; ".join(f"{role}: {outcome.error}" for role, outcome in failed.items())
-        if failed and self._plan.stops_on_error and len(failed) < len(self._plan.roles):
-            return TaskStatus.FAILED, "agent_failed", f"Stopped because {words}"[:4000]
-        if delivered == 0:
-            return TaskStatus.FAILED, "all_agents_failed", f"No agent delivered. {words}"[:4000]
-        return TaskStatus.COMPLETED, "", ""
-
-    def _stop_verdict(self) -> tuple[TaskStatus, str, str]:
-        match self._stop:
-            case "timeout":
-                return TaskStatus.TIMED_OUT, "timeout", "The task used up its active time."
-            case "budget":
-                return TaskStatus.FAILED, "budget_exhausted", "The task used up its budget."
-            case "hand_back":
-                return TaskStatus.QUEUED, "", ""
-            case _:
-                return TaskStatus.CANCELLED, "cancelled", "The task was cancelled."
-
-    def broken_result(
-        self, code: str = "callback_failed", error: str = "The progress callback raised."
-    ) -> RunResult:
-        """The result of a run that `drive` could not bring to an end."""
-        return RunResult(
-            status=TaskStatus.FAILED,
-            outputs={r: o.output for r, o in self._ended.items() if o.delivered},
-            failed={r: o for r, o in self._ended.items() if not o.delivered},
-            code=code,
-            error=error,
-            not_stopped=self._not_stopped(),
-        )
-
-    def _not_stopped(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(role for role, task in self.stragglers if not task.done()))
-
-
-def add_usage(first: Usage, second: Usage) -> Usage:
-    """The sum of both."""
-    return Usage(
-        input_tokens=first.input_tokens + second.input_tokens,
-        output_tokens=first.output_tokens + second.output_tokens,
-        cost_usd=first.cost_usd + second.cost_usd,
-    )
-
-
-def task_info(task_id: str, request: TaskRequest) -> TaskInfo:
-    """What agents learn about their task."""
-    return TaskInfo(
-        task_id=task_id,
-        title=request.shown_title,
-        description=request.description,
-        provider=request.provider,
-        metadata=request.metadata or {},
-    )
-
-
-def created_event(registry: AgentRegistry, request: TaskRequest, at_ms: int) -> Draft:
-    """The first event of a task."""
-    agents = [
-        {
-            "agentRole": role,
-            "agentName": registry[role].agent.name,
-            "agentDescription": registry[role].agent.description,
-        }
-        for role in request.selected_agents
-    ]
-    fields = {
-        "title": request.shown_title,
-        "selectedAgents": request.selected_agents,
-        "executionMode": request.mode,
-        "agents": agents,
-    }
-    return Draft("task_created", fields, at_ms)
-
-
-def first_starts(registry: AgentRegistry, request: TaskRequest, at_ms: int) -> list[Draft]:
-    """`agent_start` of the agents a new task begins with."""
-    roles = Plan.of(request).ready({}, ())
-    return [start_event(registry[role], 1, at_ms) for role in roles]
-
-
-def terminal_event(result: RunResult, active_ms: int, at_ms: int) -> Draft:
-    """The last event of a task whose run ended with this result."""
-    if result.status == TaskStatus.COMPLETED:
-        fields: dict[str, Any] = {
-            "totalExecutionTime": active_ms,
-            "outputs": len(result.outputs),
-            "failedAgents": list(result.failed),
-        }
-        if result.usage is not None:
-            fields["usage"] = result.usage.model_dump(by_alias=True)
-        return Draft("task_complete", fields, at_ms)
-    fields = {
-        "status": result.status.value,
-        "error": result.error,
-        "code": result.code,
-        "totalExecutionTime": active_ms,
-    }
-    if result.not_stopped:
-        fields["notStopped"] = list(result.not_stopped)
-    return Draft("task_error", fields, at_ms)

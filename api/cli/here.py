@@ -23,8 +23,9 @@ from api.task_stream import StreamedEvent
 from api.team import load_registry
 from orchestrator.agents import AgentRegistry
 from orchestrator.errors import InvalidRequest, StorageError, TaskConflict
+from orchestrator.runtime.assembly import open_service
 from orchestrator.runtime.channels import Reader
-from orchestrator.runtime.service import TaskService, open_service
+from orchestrator.runtime.service import TaskService
 from orchestrator.settings import RuntimeSettings
 from orchestrator.tasks import TaskRequest
 

@@ -14,7 +14,7 @@ import orjson
 from orchestrator.agents import AgentOutput
 from orchestrator.attempts import Outcome
 from orchestrator.events import ArtifactInfo, Usage
-from orchestrator.orchestrator import Progress, add_usage
+from orchestrator.runs import Progress, add_usage
 from orchestrator.store import agent_runs, artifacts, events
 from orchestrator.store.database import Session
 from orchestrator.store.tables import AgentRun

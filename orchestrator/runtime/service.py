@@ -9,38 +9,32 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from orchestrator.agents import AgentRegistry
-from orchestrator.clock import Clock
 from orchestrator.errors import (
     CursorBeyondEnd,
     Draining,
     FieldError,
     IdempotencyMismatch,
     InvalidRequest,
-    StorageError,
     TaskNotFound,
     UnknownIdempotencyKey,
 )  # fmt: skip
 from orchestrator.events import to_json
-from orchestrator.orchestrator import Orchestrator, created_event, first_starts
-from orchestrator.progress import Limits
-from orchestrator.runtime.channels import MAX_BYTES, Channels, Reader
-from orchestrator.runtime.dispatch import Delivery, InProcessDispatcher
+from orchestrator.runs import RunOptions, created_event, first_starts
+from orchestrator.runtime.channels import Channels, Reader
+from orchestrator.runtime.dispatch import Delivery
 from orchestrator.runtime.recovery import recover
 from orchestrator.runtime.snapshots import listed, snapshot
-from orchestrator.runtime.watchdog import Watchdog
 from orchestrator.runtime.worker import Worker
 from orchestrator.settings import RuntimeSettings
 from orchestrator.store import artifacts, deletion, events, listing, submissions, tasks
 from orchestrator.store.database import Database, Session
 from orchestrator.store.events import RunKey, StoredEvent
 from orchestrator.store.listing import TaskFilter
-from orchestrator.store.migrations import migrate
 from orchestrator.store.submissions import NewTask, Submitted
 from orchestrator.store.tables import Artifact, Task
 from orchestrator.store.tasks import Cancelled, Claimed
@@ -72,7 +66,7 @@ class TaskService:
         writer: Where they are written.
         channels: Where readers wait.
         worker: Who runs them.
-        orchestrator: The agents.
+        options: The agents and how to treat them.
         settings: Limits.
     """
 
@@ -82,7 +76,7 @@ class TaskService:
         writer: Writer,
         channels: Channels,
         worker: Worker,
-        orchestrator: Orchestrator,
+        options: RunOptions,
         *,
         settings: RuntimeSettings,
     ) -> None:
@@ -90,9 +84,9 @@ class TaskService:
         self._writer = writer
         self._channels = channels
         self._worker = worker
-        self._orchestrator = orchestrator
+        self._options = options
         self._settings = settings
-        self._clock = orchestrator.clock
+        self._clock = options.clock
         self._removing: set[asyncio.Task[None]] = set()
         self.draining = False
         """Whether no new tasks are taken."""
@@ -100,7 +94,7 @@ class TaskService:
     @property
     def registry(self) -> AgentRegistry:
         """The agents."""
-        return self._orchestrator.registry
+        return self._options.registry
 
     @property
     def worker(self) -> Worker:
@@ -498,77 +492,3 @@ class TaskService:
             for piece in pieces:
                 yield piece
             after += len(pieces)
-
-
-@asynccontextmanager
-async def open_service(
-    settings: RuntimeSettings,
-    registry: AgentRegistry,
-    *,
-    clock: Clock | None = None,
-    redact: Callable[[str], str] = str,
-    at: Callable[[str], None] = lambda _: None,
-    on_fatal: Callable[[StorageError], None] = lambda _: None,
-) -> AsyncIterator[TaskService]:
-    """Open a runtime; leaving it drains for `DRAIN_SECONDS` and closes everything.
-
-    Args:
-        settings: Where and how much.
-        registry: The agents.
-        clock: Time and chance.
-        redact: Replaces secrets in error texts.
-        at: Called at each crash point, for tests.
-        on_fatal: Called when nothing can be stored any more; the process should exit with 1.
-
-    Raises:
-        StorageError: The database cannot be used.
-    """
-    path = settings.database_path
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    database = await asyncio.to_thread(Database, path)
-    try:
-        await asyncio.to_thread(migrate, database)
-        writer = Writer(database, node=NODE, at=at, on_fatal=on_fatal)
-        try:
-            service = _assemble(settings, registry, database, writer, clock or Clock(), redact)
-            await service.start()
-            watchdog = Watchdog()
-            try:
-                yield service
-            finally:  # whatever ended it, runs must not go on behind a closed database
-                await service.drain(0 if service.draining else settings.drain_seconds)
-                watchdog.close()
-        finally:
-            await writer.close()
-    finally:
-        database.close()
-
-
-def _assemble(
-    settings: RuntimeSettings, registry: AgentRegistry, database: Database, writer: Writer,
-    clock: Clock, redact: Callable[[str], str],
-) -> TaskService:  # fmt: skip
-    limits = Limits(
-        max_event_bytes=settings.max_event_bytes,
-        max_agent_output_bytes=settings.max_agent_output_bytes,
-        max_artifact_bytes=settings.max_artifact_bytes,
-    )
-    orchestrator = Orchestrator(
-        registry,
-        clock=clock,
-        limits=limits,
-        cancel_grace_seconds=settings.cancel_grace_seconds,
-        task_timeout_seconds=settings.task_timeout_seconds,
-        redact=redact,
-    )
-
-    async def page(id: int, after: int) -> Sequence[StoredEvent]:
-        return await database.read(partial(events.page, id=id, after=after, max_bytes=MAX_BYTES))
-
-    channels = Channels(max_bytes=settings.channel_bytes, page=page)
-    dispatcher = InProcessDispatcher(max_per_owner=settings.max_running_per_owner)
-    worker = Worker(
-        database, writer, channels, dispatcher, orchestrator, settings=settings, node=NODE
-    )
-    return TaskService(database, writer, channels, worker, orchestrator, settings=settings)

@@ -16,9 +16,9 @@ from typing import Any
 
 from orchestrator.errors import AppendRefused, StorageError, StorageFull
 from orchestrator.events import Draft
-from orchestrator.orchestrator import (
-    Orchestrator,
+from orchestrator.runs import (
     Progress,
+    RunOptions,
     RunResult,
     TaskRun,
     task_info,
@@ -66,7 +66,7 @@ class Worker:
         writer: For every move of a task.
         channels: Where committed events are shown.
         dispatcher: What is next.
-        orchestrator: Runs the agents.
+        options: The agents and how to treat them.
         settings: Limits.
         node: Name of this process in the task table.
     """
@@ -77,7 +77,7 @@ class Worker:
         writer: Writer,
         channels: Channels,
         dispatcher: Dispatcher,
-        orchestrator: Orchestrator,
+        options: RunOptions,
         *,
         settings: RuntimeSettings,
         node: str,
@@ -86,10 +86,10 @@ class Worker:
         self._writer = writer
         self._channels = channels
         self._dispatcher = dispatcher
-        self._orchestrator = orchestrator
+        self._options = options
         self._settings = settings
         self._node = node
-        self._clock = orchestrator.clock
+        self._clock = options.clock
         self._slots = settings.max_concurrent_tasks
         self._taken = 0
         self._running: dict[int, Run] = {}
@@ -280,14 +280,14 @@ class Worker:
             request = TaskRequest.model_validate_json(claimed.request)
             earlier = await self._database.read(partial(load_progress, id=run.key.id))
             earlier.active_seconds = claimed.active_ms / 1000
-        missing = [r for r in request.selected_agents if r not in self._orchestrator.registry]
+        missing = [r for r in request.selected_agents if r not in self._options.registry]
         if missing:
             return RunResult(
                 status=TaskStatus.FAILED, outputs=earlier.outputs, failed={}, code="agent_failed",
                 error=f"This server has no agent {missing[0]!r} any more.",
             )  # fmt: skip
         info = task_info(run.key.task_id, request)
-        run.task_run = TaskRun(self._orchestrator, info, request, recorder, earlier)
+        run.task_run = TaskRun(self._options, info, request, recorder, earlier)
         if self._handing_back:
             run.task_run.stop("hand_back")
         if run.stopped:

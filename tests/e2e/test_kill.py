@@ -104,10 +104,10 @@ async def run_chain(folder: Path, kills: list[tuple[str, int, float]]) -> None:
         with process(folder, kill_at=point, count=count) as server:
             try:
                 server.start(**SETTINGS)
-            except AssertionError:  # it died in its own recovery: so much the better
-                server.kill()
+                entries = (await caller(server).get("/api/tasks/active"))["tasks"]
+            except (AssertionError, OSError, asyncio.IncompleteReadError):
+                server.kill()  # it died in its own recovery, or soon after: so much the better
                 continue
-            entries = (await caller(server).get("/api/tasks/active"))["tasks"]
             known = [entry["taskId"] for entry in entries[:8]]
             await kill_in_the_middle(server, seen, known, after=after)
     with process(folder) as server:

@@ -12,8 +12,9 @@ import pytest
 from orchestrator.agents import AgentContext, AgentOptions, AgentRegistry, AgentResult
 from orchestrator.errors import AgentError, AttemptClosed, CallbackFailed, InvalidRequest
 from orchestrator.events import AgentFailed, AgentStart, Event, TaskFailed, Usage
-from orchestrator.orchestrator import Orchestrator, Progress, TaskRun, task_info
+from orchestrator.orchestrator import Orchestrator
 from orchestrator.progress import CallbackRecorder
+from orchestrator.runs import Progress, TaskRun, task_info
 from orchestrator.tasks import TaskStatus
 from tests.orchestrator.teams import (
     Told,
@@ -270,7 +271,9 @@ async def test_a_budget_that_was_spent_in_an_earlier_run_starts_nothing() -> Non
     recorder = CallbackRecorder("t", None)
     task = request("a", "b", budget={"tokens": 10})
     earlier = Progress(outputs={}, usage=Usage(input_tokens=10))
-    run = TaskRun(Orchestrator(team(a=hang, b=hang)), task_info("t", task), task, recorder, earlier)
+    run = TaskRun(
+        Orchestrator(team(a=hang, b=hang)).options, task_info("t", task), task, recorder, earlier
+    )
     result = await asyncio.wait_for(run.drive(), 5)
     assert (result.status, result.code) == (TaskStatus.FAILED, "budget_exhausted")
 
@@ -279,7 +282,11 @@ async def test_the_time_earlier_runs_took_counts() -> None:
     task = request("a", timeoutSeconds=1000)
     earlier = Progress(active_seconds=999.95)
     run = TaskRun(
-        Orchestrator(team(a=hang)), task_info("t", task), task, CallbackRecorder("t", None), earlier
+        Orchestrator(team(a=hang)).options,
+        task_info("t", task),
+        task,
+        CallbackRecorder("t", None),
+        earlier,
     )
     result = await asyncio.wait_for(run.drive(), 5)
     assert result.status == TaskStatus.TIMED_OUT

@@ -1,0 +1,97 @@
+"""Puts a runtime together: the one place that knows all its parts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+
+from orchestrator.agents import AgentRegistry
+from orchestrator.clock import Clock
+from orchestrator.errors import StorageError
+from orchestrator.progress import Limits
+from orchestrator.runs import RunOptions
+from orchestrator.runtime.channels import MAX_BYTES, Channels
+from orchestrator.runtime.dispatch import InProcessDispatcher
+from orchestrator.runtime.service import NODE, TaskService
+from orchestrator.runtime.watchdog import Watchdog
+from orchestrator.runtime.worker import Worker
+from orchestrator.settings import RuntimeSettings
+from orchestrator.store import events
+from orchestrator.store.database import Database
+from orchestrator.store.events import StoredEvent
+from orchestrator.store.migrations import migrate
+from orchestrator.store.writer import Writer
+
+
+@asynccontextmanager
+async def open_service(
+    settings: RuntimeSettings,
+    registry: AgentRegistry,
+    *,
+    clock: Clock | None = None,
+    redact: Callable[[str], str] = str,
+    at: Callable[[str], None] = lambda _: None,
+    on_fatal: Callable[[StorageError], None] = lambda _: None,
+) -> AsyncIterator[TaskService]:
+    """Open a runtime; leaving it drains for `DRAIN_SECONDS` and closes everything.
+
+    Args:
+        settings: Where and how much.
+        registry: The agents.
+        clock: Time and chance.
+        redact: Replaces secrets in error texts.
+        at: Called at each crash point, for tests.
+        on_fatal: Called when nothing can be stored any more; the process should exit with 1.
+
+    Raises:
+        StorageError: The database cannot be used.
+    """
+    path = settings.database_path
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    database = await asyncio.to_thread(Database, path)
+    try:
+        await asyncio.to_thread(migrate, database)
+        writer = Writer(database, node=NODE, at=at, on_fatal=on_fatal)
+        try:
+            service = _assemble(settings, registry, database, writer, clock or Clock(), redact)
+            await service.start()
+            watchdog = Watchdog()
+            try:
+                yield service
+            finally:  # whatever ended it, runs must not go on behind a closed database
+                await service.drain(0 if service.draining else settings.drain_seconds)
+                watchdog.close()
+        finally:
+            await writer.close()
+    finally:
+        database.close()
+
+
+def _assemble(
+    settings: RuntimeSettings, registry: AgentRegistry, database: Database, writer: Writer,
+    clock: Clock, redact: Callable[[str], str],
+) -> TaskService:  # fmt: skip
+    limits = Limits(
+        max_event_bytes=settings.max_event_bytes,
+        max_agent_output_bytes=settings.max_agent_output_bytes,
+        max_artifact_bytes=settings.max_artifact_bytes,
+    )
+    options = RunOptions(
+        registry=registry,
+        clock=clock,
+        limits=limits,
+        cancel_grace_seconds=settings.cancel_grace_seconds,
+        task_timeout_seconds=settings.task_timeout_seconds,
+        redact=redact,
+    )
+
+    async def page(id: int, after: int) -> Sequence[StoredEvent]:
+        return await database.read(partial(events.page, id=id, after=after, max_bytes=MAX_BYTES))
+
+    channels = Channels(max_bytes=settings.channel_bytes, page=page)
+    dispatcher = InProcessDispatcher(max_per_owner=settings.max_running_per_owner)
+    worker = Worker(database, writer, channels, dispatcher, options, settings=settings, node=NODE)
+    return TaskService(database, writer, channels, worker, options, settings=settings)
