@@ -144,10 +144,10 @@ class Endpoint:
         """Serve one request."""
         started = False
 
-        async def sending(message: Message) -> None:
+        def sending(message: Message) -> Awaitable[None]:
             nonlocal started
             started = True
-            await send(message)
+            return send(message)
 
         try:
             rule = self._rule(scope["method"])

@@ -39,6 +39,7 @@ async def end_or_leave(status: int) -> None:
 
 def leave(status: int) -> NoReturn:
     """End the process without waiting for anything."""
+    logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()

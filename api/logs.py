@@ -10,6 +10,7 @@ A line costs time the streams wait for, hence plain functions instead of a chain
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import itertools
 import logging
@@ -17,9 +18,9 @@ import re
 import secrets
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import structlog
 
@@ -49,6 +50,8 @@ _TOKEN = re.compile(
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
+GATHER_SECONDS = 0.02  # what a crash may cost the log
+
 _timestamps = Timestamps()
 _current_request: ContextVar[str] = ContextVar("poststream_request_id")
 """Lines that are written while a request is served say which one."""
@@ -77,7 +80,43 @@ def configure_logging(*, json: bool | None = None) -> None:
 
 
 class _Handler(logging.StreamHandler[Any]):
-    """Ours, so that a second call finds what the first one added."""
+    """Writes the lines of a moment together: a write costs more than making a line.
+
+    Warnings, and whatever is logged outside of a loop, are written at once with all before them.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._lines: list[str] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a line, and see that it is written soon."""
+        try:
+            self._lines.append(self.format(record) + "\n")
+            if record.levelno >= logging.WARNING or not self._is_due():
+                self.flush()
+        except Exception:  # a line that cannot be written must not stop what it tells of
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        self._timer = None
+        lines, self._lines = self._lines, []
+        if lines:
+            self.stream.write("".join(lines))
+        super().flush()
+
+    def _is_due(self) -> bool:
+        """Whether the running loop will write soon; False without one."""
+        if self._timer is not None and not self._timer.cancelled():
+            return True
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return False
+        self._timer = loop.call_later(GATHER_SECONDS, self.flush)
+        return True
 
 
 class _Formatter(logging.Formatter):
@@ -171,14 +210,14 @@ class RequestLog:
         status: int | None = None
         sent = 0
 
-        async def send_counted(message: Message) -> None:
+        def send_counted(message: Message) -> Awaitable[None]:
             nonlocal status, sent
             if message["type"] == "http.response.body":
                 sent += len(message.get("body", b""))
             elif message["type"] == "http.response.start":
                 status = message["status"]
                 message = {**message, "headers": [*message.get("headers", ()), id_header]}
-            await send(message)
+            return send(message)
 
         try:
             await self.app(scope, receive, send_counted)

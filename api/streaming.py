@@ -211,7 +211,7 @@ class Streams:
     async def _send_all(self, stream: Stream, send: Send) -> None:
         reader = stream.reader
         loop = asyncio.get_running_loop()
-        begin = sse.BEGIN
+        begin, newest = sse.BEGIN, b""
         if not reader.ready:
             await self._send(stream, send, begin, loop)
             begin = b""
@@ -219,8 +219,9 @@ class Streams:
             frames = await reader.next()
             if stream.gone:
                 break
-            if frames is None:  # only when there was nothing to send at all
-                await send({"type": "http.response.body", "body": begin})
+            if frames is None:  # the log had the end before the channel knew of it
+                end = sse.end_frame(newest) if newest else b""
+                await send({"type": "http.response.body", "body": begin + end})
                 return
             if reader.ended and frames:
                 body = begin + frames + sse.end_frame(frames)
@@ -228,7 +229,7 @@ class Streams:
                 return
             await self._send(stream, send, begin + frames if frames else sse.KEEPALIVE, loop)
             if frames:
-                begin = b""
+                begin, newest = b"", frames
         last = sse.DRAIN if stream.gone == "drain" else b""
         await send({"type": "http.response.body", "body": last})
 

@@ -28,6 +28,8 @@ from orchestrator.events import (
 
 MAX_ITEMS = 2**53 - 1  # what every JSON reader takes for a whole number
 
+EVENT_FIELDS_BYTES = 512  # what an event has besides its text
+
 ProgressCallback = Callable[[Event], Awaitable[None] | None]
 """Called with every event in order. A slow callback slows the agent that reports; one that raises
 ends the run with the code ``callback_failed``."""
@@ -224,8 +226,7 @@ class Reporter:
         await self._recorder.record(self.draft("agent_progress", **fields))
 
     async def _pieces(self, field: str, text: str) -> None:
-        # A character takes at most 4 bytes, 6 once it is escaped; so no piece exceeds an event.
-        size = self._limits.max_event_bytes // 6
+        size = len(text) if self._is_one_event(text) else self._safe_characters
         for start in range(0, len(text), size):
             piece = text if len(text) <= size else text[start : start + size]
             await self._progress({field: piece})
@@ -233,9 +234,21 @@ class Reporter:
                 self._text.append(piece)
 
     def _cut(self, message: str) -> str:
-        size = self._limits.max_event_bytes // 6
         message = self._clean(message)
-        return message if len(message) <= size else message[: size - 1] + "…"
+        if self._is_one_event(message):
+            return message
+        return message[: self._safe_characters - 1] + "…"
+
+    @property
+    def _safe_characters(self) -> int:
+        # A character takes at most 4 bytes, 6 once it is escaped.
+        return self._limits.max_event_bytes // 6
+
+    def _is_one_event(self, text: str) -> bool:
+        if len(text) <= self._safe_characters:
+            return True
+        most = self._limits.max_event_bytes - EVENT_FIELDS_BYTES
+        return len(text) <= most and len(to_json(text).encode()) <= most
 
     def _count(self, text: str) -> None:
         self._text_bytes += len(text) if text.isascii() else len(text.encode("utf-8", "replace"))

@@ -248,17 +248,11 @@ class Reader:
 
     async def _from_log(self) -> bytes:
         events = await self._channels.read_page(self._channel.id, self.cursor)
-        piece: list[bytes] = []
-        size = 0
-        for event in events:
-            if event.seq != self.cursor + 1:
-                raise StorageError(f"event {self.cursor + 1} is missing in the log")
-            data = frame(*event)
-            if piece and size + len(data) > MAX_BYTES:
-                break
-            piece.append(data)
-            size += len(data)
-            self.cursor = event.seq
-        if not piece:  # only a task that is being deleted has less than was counted
+        if not events:  # only a task that is being deleted has less than was counted
             raise TaskNotFound("")
-        return b"".join(piece)
+        first, last = self.cursor + 1, events[-1].seq
+        if events[0].seq != first or last - first + 1 != len(events):
+            missing = next(n for n, event in enumerate(events, start=first) if event.seq != n)
+            raise StorageError(f"event {missing} is missing in the log")
+        self.cursor = last
+        return b"".join([frame(*event) for event in events])

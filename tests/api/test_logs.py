@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -45,6 +46,8 @@ def _logging_to(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 
 def parsed(stream: io.StringIO) -> list[dict[str, Any]]:
+    for handler in logging.getLogger().handlers:
+        handler.flush()  # lines of a moment are written together
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
@@ -205,6 +208,23 @@ async def test_a_failure_is_an_error_line(lines: io.StringIO) -> None:
     with pytest.raises(ValueError, match="no"):
         await get("/fails")
     assert [(x["level"], x["status"]) for x in parsed(lines)] == [("error", 500)]
+
+
+async def test_lines_of_a_moment_are_written_together_and_a_warning_at_once(
+    lines: io.StringIO,
+) -> None:
+    logger = logging.getLogger("a")
+    logger.info("one")
+    logger.info("two")
+    assert lines.getvalue() == ""
+    logger.warning("three")
+    assert [json.loads(line)["message"] for line in lines.getvalue().splitlines()] == [
+        "one", "two", "three",
+    ]  # fmt: skip
+    logger.info("four")
+    async with asyncio.timeout(5):
+        while "four" not in lines.getvalue():  # noqa: ASYNC110 - a timer writes it
+            await asyncio.sleep(0)
 
 
 async def test_a_client_that_left_has_no_status(lines: io.StringIO) -> None:

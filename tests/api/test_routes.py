@@ -380,7 +380,7 @@ async def test_what_comes_over_the_line_is_text_of_agents_and_never_a_frame_of_i
         assert frame.raw.decode().count("\n") == 4
         assert len(frame.raw.decode().splitlines()) == 4, "no line end but our own"
     said = [f.data["message"] for f in log if "message" in f.data]
-    assert said == [text for text in texts if text]
+    assert said == texts
     assert content == "".join(texts)
     check_log([frame.data for frame in log])
 

@@ -336,6 +336,30 @@ async def test_a_reader_that_fell_behind_the_memory_catches_up_from_the_log(tmp_
         assert end_frame(body) == ("complete", {"taskId": task_id})
 
 
+async def test_a_reader_that_takes_nothing_for_too_long_is_cut_and_may_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.streaming.UNDRAINED_SECONDS", 0.2)
+    async with inside(tmp_path, keepalive_seconds=0.1, max_streams_per_owner=1) as alice:
+        task_id = await alice.submit(big(12))
+        await alice.reaches(task_id, "completed")
+        path = f"/api/tasks/{task_id}/stream"
+        async with alice.open("GET", path, buffer=2**14) as idle:
+            assert await idle.read()
+
+            end = (await alice.get(f"/api/tasks/{task_id}"))["lastEventId"]
+
+            async def admitted() -> bool:
+                return (await alice.call("GET", f"{path}?after={end}")).status == 204
+
+            await until(admitted, "its place is free again")
+            seen = frames(await idle.read_to_end())
+            assert not idle.ended
+        rest = await alice.log(task_id, after=seen[-1].seq)
+        root = Client(alice.port, token("root", "admin"))
+        assert joined([*seen, *rest]) == joined(await root.log(task_id))
+
+
 @pytest.mark.parametrize("channel_bytes", [0, 1, 1000, 10_000, 64 * 2**20])
 async def test_memory_of_any_size_changes_nothing_that_readers_see(
     tmp_path: Path, channel_bytes: int

@@ -109,7 +109,11 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"budget": [1]}, "/budget", "must be an object"),
     ({"metadata": {"a": 1}}, "/metadata/a", "must be a string"),
     ({"metadata": {"a": "x" * 513}}, "/metadata/a", "must have at most 512 characters"),
-    ({"metadata": {"": "x"}}, "/metadata", "keys of metadata have 1 to 64 characters"),
+    (
+        {"metadata": {"": "x"}},
+        "/metadata",
+        "keys of metadata have 1 to 64 characters, none of them a quote or a backslash",
+    ),
     (
         {"metadata": {f"k{i}": "" for i in range(17)}},
         "/metadata",

@@ -51,7 +51,7 @@ async def cut_once(
 ) -> tuple[str, list[Frame], bool]:
     """Read an answer up to a byte; the task, what was whole by then, and whether it has ended."""
     async with client.open(method, path, body, headers=headers) as response:
-        task_id = str(response.header("x-task-id"))
+        task_id = response.header("x-task-id") or ""
         if response.status == 204:
             return task_id, [], True
         assert response.status == 200, response
@@ -72,7 +72,7 @@ async def read_in_pieces(client: Client, chance: random.Random, *, cuts: int) ->
         cursor: Headers = [("Last-Event-ID", str(seen[-1].seq))] if seen else []
         if task_id and chance.random() < 0.5:
             path = f"/api/tasks/{task_id}/stream"
-            task_id, new, ended = await cut_once(client, "GET", path, None, cursor, at)
+            _, new, ended = await cut_once(client, "GET", path, None, cursor, at)
         else:
             headers = [key, *cursor]
             task_id, new, ended = await cut_once(client, "POST", STREAM, body, headers, at)

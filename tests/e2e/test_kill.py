@@ -61,13 +61,13 @@ async def kill_in_the_middle(
     process = server.process
     assert process is not None
 
-    async def dead() -> bool:
-        return process.poll() is not None
+    async def over() -> bool:
+        return process.poll() is not None or all(reader.done() for reader in watching)
 
     if after >= 0:
         await asyncio.wait(watching, timeout=after)
     else:
-        await until(dead, "the server died at its crash point", seconds=15)
+        await until(over, "the server died at its crash point, or everything was done")
     server.kill()
     await asyncio.gather(*watching)
 

@@ -149,6 +149,41 @@ async def test_whoever_waits_for_a_task_is_told_where_it_goes_on(tmp_path: Path)
     assert answer.header("location") == f"/api/tasks/{answer.json()['taskId']}"
 
 
+@pytest.mark.parametrize("drain_seconds", [0, 0.2])
+async def test_what_was_accepted_while_the_signal_came_is_all_there(
+    tmp_path: Path, drain_seconds: float
+) -> None:
+    body = task({"agent": "scripted-1", "repeat": 5, "delay": 0.02, "nonce": True})
+    accepted: list[str] = []
+    with process(tmp_path) as server:
+        server.start(drain_seconds=drain_seconds, max_concurrent_tasks=5)
+        alice = caller(server)
+
+        async def submit_on() -> None:
+            while True:
+                try:
+                    answer = await alice.call("POST", "/api/tasks", body)
+                except (OSError, asyncio.IncompleteReadError):
+                    return
+                if answer.status != 202:
+                    assert (answer.status, answer.slug) == (503, "draining")
+                    return
+                accepted.append(answer.json()["taskId"])
+
+        async def enough() -> bool:
+            return len(accepted) >= 40
+
+        submitting = [asyncio.create_task(submit_on()) for _ in range(4)]
+        await until(enough, "there are tasks in every state")
+        terminate(server)
+        assert await exit_status(server) == 0
+        await asyncio.gather(*submitting)
+        server.start(max_concurrent_tasks=64)
+        for task_id in accepted:
+            assert await alice.reaches(task_id, "completed", "failed", "cancelled") == "completed"
+            check_log([frame.data for frame in await alice.log(task_id)])
+
+
 async def test_an_idle_server_stops_at_once_and_a_second_signal_ends_a_busy_one(
     tmp_path: Path,
 ) -> None:

@@ -180,15 +180,18 @@ async def test_above_the_limit_of_stragglers_nothing_is_claimed(most: int) -> No
         assert parse_frames(await read_to_end(waiting.reader))[-1]["type"] == "task_complete"
 
 
-async def test_a_straggler_of_each_attempt_is_counted() -> None:
+async def test_what_did_not_stop_is_counted_and_no_second_attempt_works_beside_it() -> None:
     release = asyncio.Event()
     options = {"a": AgentOptions(max_attempts=2, timeout_seconds=0.05, retry_delay_seconds=0.001)}
     given = settings(cancel_grace_seconds=0.05)
     async with service(team(options, a=swallow(release)), given) as opened:
-        events = await run_task(opened, "a")
-        assert types(events).count("agent_start") == 2
-        await eventually(lambda: len(opened.worker.stragglers) == 2)
-        release.set()
+        try:
+            events = await run_task(opened, "a")
+            assert types(events).count("agent_start") == 1
+            assert [e["code"] for e in events if e["type"] == "agent_error"] == ["not_stopped"]
+            await eventually(lambda: len(opened.worker.stragglers) == 1)
+        finally:
+            release.set()
         await eventually(lambda: not opened.worker.stragglers)
 
 
