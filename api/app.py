@@ -21,6 +21,7 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.auth import AuthConfig, Authenticator, load_or_create_secret
@@ -41,6 +42,30 @@ from orchestrator.runtime.assembly import open_service
 from orchestrator.runtime.service import TaskService
 
 
+class _ShortCut:
+    """Finds routes without parameters by their path; the router tries one pattern after another.
+
+    Args:
+        router: Asked for everything else, and for everything when the application is mounted.
+    """
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+        self._apps = {
+            route.path: route.app
+            for route in router.routes
+            if isinstance(route, Route) and "{" not in route.path
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        app = self._apps.get(scope["path"]) if scope["type"] == "http" else None
+        if app is None or scope.get("root_path"):
+            await self._router(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+
 class Application(Starlette):
     """A Starlette application without Starlette's own error middleware.
 
@@ -50,7 +75,7 @@ class Application(Starlette):
 
     def build_middleware_stack(self) -> ASGIApp:
         """The user's middleware around the router."""
-        app: ASGIApp = self.router
+        app: ASGIApp = _ShortCut(self.router)
         for middleware in reversed(self.user_middleware):
             app = middleware.cls(app, *middleware.args, **middleware.kwargs)
         return app
@@ -119,7 +144,7 @@ def create_app(
     app = Application(
         routes=make_routes(components),
         middleware=[
-            Middleware(CorsPolicy, origins=settings.cors_origins),  # around every answer
+            *_cors(settings),  # around every answer
             Middleware(RequestLog),
             Middleware(FramingGuard),
         ],
@@ -167,6 +192,11 @@ def auth_config(settings: Settings) -> AuthConfig:
         public_key_pem=None if key_file is None else key_file.read_text(),
         jwks_url=settings.jwks_url,
     )
+
+
+def _cors(settings: Settings) -> list[Middleware]:
+    origins = settings.cors_origins
+    return [Middleware(CorsPolicy, origins=origins)] if origins else []
 
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
