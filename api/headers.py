@@ -34,7 +34,8 @@ class Prefer(NamedTuple):
 
 def header_values(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
     """All values of a header field, in order; ``name`` in lower case."""
-    return [value for field, value in headers if field == name]
+    # Blanks around a value are no part of it (RFC 9110, 5.5), but parsers leave those behind it.
+    return [value.strip(b" \t") for field, value in headers if field == name]
 
 
 def query_values(query_string: bytes, name: str) -> list[bytes]:

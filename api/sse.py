@@ -27,6 +27,18 @@ HEADERS = [
 ]
 
 
+_TERMINAL = (b"\nevent: task_complete\n", b"\nevent: task_error\n")
+_HEAD_BYTES = 64  # id and event lines of a frame
+
+
+def terminal_frame(frames: bytes) -> bytes:
+    """The last of some frames if it is a terminal event, else nothing."""
+    start = frames.rfind(b"\n\n", 0, -2)
+    start = 0 if start < 0 else start + 2
+    head = frames[start : start + _HEAD_BYTES]
+    return frames[start:] if any(line in head for line in _TERMINAL) else b""
+
+
 def end_frame(frames: bytes) -> bytes:
     """The frame that closes an answer, made from the frame before it.
 

@@ -229,7 +229,8 @@ class Streams:
                 return
             await self._send(stream, send, begin + frames if frames else sse.KEEPALIVE, loop)
             if frames:
-                begin, newest = b"", frames
+                begin, newest = b"", sse.terminal_frame(frames)
+            del frames  # up to 256 KiB that an idle reader would hold for as long as it waits
         last = sse.DRAIN if stream.gone == "drain" else b""
         await send({"type": "http.response.body", "body": last})
 

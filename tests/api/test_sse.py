@@ -60,6 +60,14 @@ def test_no_text_of_an_agent_breaks_out_of_the_end_frame(error: str) -> None:
     assert said == error.encode("utf-8", "replace").decode().replace("?", "\ufffd")
 
 
+def test_only_a_terminal_event_at_the_end_is_kept() -> None:
+    progress = {"type": "agent_progress", "seq": 2, "message": "event: task_error"}
+    assert sse.terminal_frame(framed(COMPLETE)) == framed(COMPLETE)
+    assert sse.terminal_frame(framed(progress, FAILED)) == framed(FAILED)
+    assert sse.terminal_frame(framed(progress)) == b""
+    assert sse.terminal_frame(framed(FAILED, progress)) == b""
+
+
 def test_streams_are_neither_cached_nor_buffered_nor_sniffed() -> None:
     assert dict(sse.HEADERS) == {
         b"content-type": b"text/event-stream; charset=utf-8",

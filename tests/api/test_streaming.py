@@ -405,7 +405,7 @@ async def test_a_reader_that_finds_the_end_in_the_log_first_still_gets_the_end_f
             pause.armed.set()
             (tmp_path / "open").touch()
             await until(lambda: _is_set(pause.reached), "the end is committed")
-            await response.read_until(lambda received: b"event: task_complete" in received[-400:])
+            await response.read_until(lambda received: b'"waiting"' in received[-4000:])
             pause.go_on.set()
             received = await response.read_to_end()
         assert end_frame(received) == ("complete", {"taskId": task_id})

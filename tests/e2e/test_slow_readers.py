@@ -100,6 +100,34 @@ async def test_twenty_readers_that_never_read_twelve_megabytes_cost_64_at_most(
     assert grown <= 64 * MIB, f"{grown / MIB:.1f} MiB"
 
 
+async def test_readers_that_have_caught_up_hold_nothing_while_they_wait(tmp_path: Path) -> None:
+    readers = 60
+    with process(tmp_path) as server:
+        server.start()
+        alice = caller(server)
+        body = task(
+            {"agent": "scripted-1", "repeat": 7, "size": 32_550},
+            {"agent": "scripted-2", "texts": ["idle"], "outcome": "hang"},
+        )
+        async with contextlib.AsyncExitStack() as stack:
+            first = await stack.enter_async_context(alice.open("POST", "/execute/stream", body))
+            await first.read_until(lambda received: b"idle" in received[-400:])
+            path = f"/api/tasks/{first.header('x-task-id')}/stream"
+
+            async def catch_up() -> None:
+                line = await stack.enter_async_context(alice.open("GET", path))
+                await line.read_until(lambda received: b"idle" in received[-400:])
+
+            for _ in range(10):
+                await catch_up()
+            before = resident(server)
+            for _ in range(readers):
+                await catch_up()
+            grown = resident(server) - before
+    print(f"{grown / readers / 1024:.0f} KiB")
+    assert grown / readers <= 90 * 1024, f"{grown / readers / 1024:.0f} KiB each"
+
+
 async def test_slow_and_fast_readers_of_one_task_all_get_the_whole_log(tmp_path: Path) -> None:
     with process(tmp_path) as server:
         server.start(channel_bytes=200_000)
