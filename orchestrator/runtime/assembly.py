@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -20,7 +20,7 @@ from orchestrator.runtime.worker import Worker
 from orchestrator.settings import RuntimeSettings
 from orchestrator.store import events
 from orchestrator.store.database import Database
-from orchestrator.store.events import StoredEvent
+from orchestrator.store.events import FramePage
 from orchestrator.store.migrations import migrate
 from orchestrator.store.writer import Writer
 
@@ -88,8 +88,9 @@ def _assemble(
         redact=redact,
     )
 
-    async def page(id: int, after: int) -> Sequence[StoredEvent]:
-        return await database.read(partial(events.page, id=id, after=after, max_bytes=MAX_BYTES))
+    async def page(id: int, after: int) -> FramePage | None:
+        read = partial(events.frame_page, id=id, after=after, max_bytes=MAX_BYTES)
+        return await database.read(read)
 
     channels = Channels(max_bytes=settings.channel_bytes, page=page)
     dispatcher = InProcessDispatcher(max_per_owner=settings.max_running_per_owner)

@@ -13,14 +13,14 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from orchestrator.errors import StorageError, TaskNotFound
 from orchestrator.events import frame
-from orchestrator.store.events import Appended, StoredEvent
+from orchestrator.store.events import Appended, FramePage, StoredEvent
 from orchestrator.tasks import END_STATES
 
 MAX_FRAMES = 512  # one write: more saves nothing
 MAX_BYTES = 256 * 1024  # one write: what a reader that stops reading costs
 
-Page = Callable[[int, int], Awaitable[Sequence[StoredEvent]]]
-"""Reads a page of a log: (`task.id`, after)."""
+Page = Callable[[int, int], Awaitable[FramePage | None]]
+"""Reads a page of a log: (`task.id`, after). None when there is nothing behind it."""
 
 
 class Channel:
@@ -111,7 +111,7 @@ class Channels:
             self._channels.pop(channel.id, None)
             self._clear(channel)
 
-    async def read_page(self, id: int, after: int) -> Sequence[StoredEvent]:
+    async def read_page(self, id: int, after: int) -> FramePage | None:
         """A page of the log."""
         return await self._page(id, after)
 
@@ -247,12 +247,10 @@ class Reader:
         return b"".join(piece)
 
     async def _from_log(self) -> bytes:
-        events = await self._channels.read_page(self._channel.id, self.cursor)
-        if not events:  # only a task that is being deleted has less than was counted
+        page = await self._channels.read_page(self._channel.id, self.cursor)
+        if page is None:  # only a task that is being deleted has less than was counted
             raise TaskNotFound("")
-        first, last = self.cursor + 1, events[-1].seq
-        if events[0].seq != first or last - first + 1 != len(events):
-            missing = next(n for n, event in enumerate(events, start=first) if event.seq != n)
-            raise StorageError(f"event {missing} is missing in the log")
-        self.cursor = last
-        return b"".join([frame(*event) for event in events])
+        if page.first != self.cursor + 1 or page.last != self.cursor + page.length:
+            raise StorageError(f"the log has a gap behind event {self.cursor}")
+        self.cursor = page.last
+        return page.frames

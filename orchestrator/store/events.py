@@ -5,18 +5,19 @@ A number is given once, by the transaction that stores the event; a rollback tak
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from sqlmodel import Session
 
 from orchestrator.errors import AppendRefused
-from orchestrator.events import Draft, encode
+from orchestrator.events import Draft, encode, frame
 from orchestrator.store.database import Connection
 from orchestrator.tasks import OWNED_STATES
 
 PAGE_ROWS = 512  # a read transaction is over in about a millisecond
+PAGE_BYTES = 8 * 1024 * 1024  # a page is held in memory
+FETCH_ROWS = 64  # fetched at a time: events may be large
 
 
 class StoredEvent(NamedTuple):
@@ -137,7 +138,7 @@ def page(
     *,
     after: int,
     limit: int = PAGE_ROWS,
-    max_bytes: int = sys.maxsize,
+    max_bytes: int = PAGE_BYTES,
 ) -> list[StoredEvent]:
     """Events in order.
 
@@ -148,15 +149,51 @@ def page(
         limit: At most so many.
         max_bytes: End before the event that exceeds this, unless it is the first.
     """
+    rows = _rows(session, id, after=after, limit=limit, max_bytes=max_bytes)
+    return list(map(StoredEvent._make, rows))
+
+
+class FramePage(NamedTuple):
+    """A page of a log as it is sent."""
+
+    frames: bytes
+    first: int
+    """Number of the first event."""
+    last: int
+    length: int
+    """How many events; `last - first + 1` unless the log has a gap."""
+
+
+def frame_page(session: Session, id: int, *, after: int, max_bytes: int) -> FramePage | None:
+    """A page of at most `PAGE_ROWS` events as frames; None when there is none.
+
+    Args:
+        session: A read transaction.
+        id: `task.id`.
+        after: Exclusive.
+        max_bytes: End before the event that exceeds this, unless it is the first.
+    """
+    rows = _rows(session, id, after=after, limit=PAGE_ROWS, max_bytes=max_bytes)
+    if not rows:
+        return None
+    frames = b"".join([frame(seq, type, data) for seq, type, data in rows])
+    return FramePage(frames, rows[0][0], rows[-1][0], len(rows))
+
+
+def _rows(
+    session: Session, id: int, *, after: int, limit: int, max_bytes: int
+) -> list[tuple[int, str, str]]:
     # The driver's rows: SQLAlchemy's cost more to make than everything else on this way.
     driver: Any = session.connection().connection
-    found: list[StoredEvent] = []
-    for row in driver.execute(_PAGE, (id, after, limit)):
-        max_bytes -= len(row[2])
-        if max_bytes < 0 and found:
-            break
-        found.append(StoredEvent._make(row))
-    return found
+    cursor = driver.execute(_PAGE, (id, after, limit))
+    rows: list[tuple[int, str, str]] = []
+    size = 0
+    while size <= max_bytes and (some := cursor.fetchmany(FETCH_ROWS)):
+        rows += some
+        size += sum([len(data) for _, _, data in some])
+    while size > max_bytes and len(rows) > 1:
+        size -= len(rows.pop()[2])
+    return rows
 
 
 def read_all(session: Session, id: int) -> Iterator[StoredEvent]:

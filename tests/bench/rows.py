@@ -121,9 +121,10 @@ async def _paced(peer: Peer, sizes: Sizes) -> Sample:
     events = int((sizes.seconds + 1.0) / gap)
     load = Load(peer.server.port, stamps=True)
     one = peer.paced(events, gap)
-    await load.once([one] * streams)
+    for _ in range(streams):  # spread over one gap, or all events would come at the same moment
+        await load.once([one])
+        await asyncio.sleep(gap / streams)
     await load.begun()
-    await asyncio.sleep(0.3)  # what starts together goes its own ways
     load.delays.clear()
     meter = _Meter(peer, load)
     await asyncio.sleep(sizes.seconds)
