@@ -88,7 +88,7 @@ class _Changes:
         if not self.times:
             return "No commit touches this folder.\n"
         return (
-            f"{len(self.times):,} commits by {len(self.authors):,} authors between "
+            f"{_count(len(self.times), 'commit')} by {_count(len(self.authors), 'author')} between "
             f"{_date(min(self.times))} and {_date(max(self.times))}.\n"
         )
 
@@ -111,6 +111,10 @@ class _Changes:
                 for name in names[:MAX_FILES]
             ],
         }
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _date(seconds: int) -> str:
