@@ -207,6 +207,19 @@ class Registration:
     unavailable: str | None = None
     """Why it cannot be used now and which setting would change that; None when it can."""
 
+    def listed(self) -> dict[str, Any]:
+        """Its entry in the list of agents, under the names of the wire."""
+        entry: dict[str, Any] = {
+            "agentRole": self.agent.role,
+            "agentName": self.agent.name,
+            "agentDescription": self.agent.description,
+            "kind": self.kind,
+            "available": self.unavailable is None,
+        }
+        if self.unavailable is not None:
+            entry["unavailableReason"] = self.unavailable
+        return entry
+
 
 class AgentRegistry:
     """The agents a server or an `Orchestrator` can run, by role, in the order they came.

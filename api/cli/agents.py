@@ -50,19 +50,7 @@ def _local() -> list[dict[str, Any]]:
     from api.team import load_registry
     from orchestrator.settings import RuntimeSettings
 
-    agents = []
-    for registration in load_registry(RuntimeSettings()):
-        agent = {
-            "agentRole": registration.agent.role,
-            "agentName": registration.agent.name,
-            "agentDescription": registration.agent.description,
-            "kind": registration.kind,
-            "available": registration.unavailable is None,
-        }
-        if registration.unavailable is not None:
-            agent["unavailableReason"] = registration.unavailable
-        agents.append(agent)
-    return agents
+    return [registration.listed() for registration in load_registry(RuntimeSettings())]
 
 
 def _remote(server: str, token: str) -> list[dict[str, Any]]:

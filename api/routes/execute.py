@@ -77,18 +77,7 @@ async def submit(call: Call) -> None:
 
 async def agents(call: Call) -> None:
     """`GET /api/agents`: who can be selected."""
-    entries: list[dict[str, Any]] = []
-    for registration in call.components.service.registry:
-        entry: dict[str, Any] = {
-            "agentRole": registration.agent.role,
-            "agentName": registration.agent.name,
-            "agentDescription": registration.agent.description,
-            "kind": registration.kind,
-            "available": registration.unavailable is None,
-        }
-        if registration.unavailable is not None:
-            entry["unavailableReason"] = registration.unavailable
-        entries.append(entry)
+    entries = [registration.listed() for registration in call.components.service.registry]
     modes = ["sequential", "parallel", "graph"]
     await call.answer({"agents": entries, "executionModes": modes, "providers": []})
 
