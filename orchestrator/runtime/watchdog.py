@@ -51,10 +51,10 @@ class Watchdog:
                     pass
 
     def _tell(self) -> None:
-        self.times_stood += 1
         task = asyncio.current_task(self._loop)
         name = "unknown" if task is None else task.get_name()
         logger.warning(
             "the event loop has stood for more than %g s in: %s",
             self._stood_seconds, name, extra={"agent": name},
         )  # fmt: skip
+        self.times_stood += 1
