@@ -221,7 +221,7 @@ class RequestLog:
 
         try:
             await self.app(scope, receive, send_counted)
-        except Exception:
+        except Exception:  # only to know what the line will say
             status = status or 500
             raise
         finally:

@@ -289,14 +289,6 @@ def parse(data: str | bytes) -> Event:
     return EVENT.validate_json(data)
 
 
-class Frame(NamedTuple):
-    """One stored event, ready for a stream."""
-
-    seq: int
-    data: bytes
-    """``id``, ``event`` and ``data`` lines and the blank line, LF only."""
-
-
 def frame(seq: int, type: str, data: str) -> bytes:
     """The Server-Sent Events frame of a stored event: the same bytes for every reader."""
     return f"id: {seq}\nevent: {type}\ndata: {data}\n\n".encode()

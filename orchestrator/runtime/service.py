@@ -182,15 +182,14 @@ class TaskService:
             if reader is not None:
                 reader.close()
             raise
-        if not submitted.replayed:
-            logger.info(
-                "task accepted",
-                extra={"task_id": submitted.task_id, "agents": request.selected_agents},
-            )
         if submitted.replayed:  # somebody else's submit came in between
             return await self._replayed(
                 submitted.task_id, submitted.status, owner=owner, attach=attach, after=after
             )
+        logger.info(
+            "task accepted",
+            extra={"task_id": submitted.task_id, "agents": request.selected_agents},
+        )
         return Submission(
             task_id=submitted.task_id,
             status=submitted.status,

@@ -14,8 +14,6 @@ from orchestrator.store.database import Session
 from orchestrator.store.tables import AgentRun, Artifact, Task
 from orchestrator.tasks import END_STATES, AgentStatus, TaskStatus
 
-CANCELLABLE = frozenset(TaskStatus) - END_STATES
-
 
 def snapshot(session: Session, task: Task, *, stuck_before_ms: int) -> dict[str, Any]:
     """The whole snapshot of a task, texts included, folded up to its `lastEventId`.

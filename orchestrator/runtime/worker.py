@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -49,7 +49,6 @@ class Run:
     """None until it has read what earlier runs have left."""
     stopped: bool = False
     """Cancelled before `task_run` was there."""
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     def cancel(self) -> None:
         """Stop its agents; the task is `cancelling`."""
@@ -329,7 +328,6 @@ class Worker:
 
     def _leave(self, run: Run) -> None:
         del self._running[run.key.id]
-        run.ended.set()
         for role, straggler in run.task_run.stragglers if run.task_run else ():
             logger.warning("agent did not stop", extra={"task_id": run.key.task_id, "agent": role})
             self.stragglers.add(straggler)

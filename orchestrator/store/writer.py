@@ -348,7 +348,7 @@ class Writer:
                 self._handle([item], error)
             except _Lost as error:
                 self._give_up([item], error)
-            except Exception as error:
+            except Exception as error:  # the guilty one; it gets its error, the others go on
                 item.error = error
                 try:
                     self._rollback()
