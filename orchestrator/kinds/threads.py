@@ -25,7 +25,6 @@ class DaemonThreads:
 
     def __init__(self, limit: int) -> None:
         self._free = asyncio.Semaphore(limit)
-        self._calls: set[asyncio.Future[Any]] = set()
         self.running = 0
         """Threads that run now, those nobody waits for any more included."""
 
@@ -67,23 +66,10 @@ class DaemonThreads:
             self._free.release()
             raise
         self.running += 1
-        self._calls.add(call)
         return call
-
-    def abandon(self) -> int:
-        """Let everybody stop waiting, for the end of the process; their waits are cancelled.
-
-        Returns:
-            How many threads run on until the process ends.
-        """
-        for call in self._calls:
-            call.cancel()
-        self._calls.clear()
-        return self.running
 
     def _end(self, call: asyncio.Future[T], result: Any, error: BaseException | None) -> None:
         self.running -= 1
-        self._calls.discard(call)
         self._free.release()
         if call.done():
             return

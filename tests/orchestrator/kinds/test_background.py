@@ -313,17 +313,22 @@ async def test_who_is_cancelled_while_waiting_starts_nothing(gate: threading.Eve
 def test_a_process_ends_although_a_thread_hangs() -> None:
     script = (
         "import asyncio, threading\n"
+        "from orchestrator import AgentRegistry, Orchestrator, TaskRequest\n"
         "from orchestrator.kinds.background import BackgroundTask, BackgroundAgent, DaemonThreads\n"
-        "from tests.orchestrator.kinds.support import Trial, eventually\n"
+        "from tests.orchestrator.kinds.support import eventually\n"
         "class Hangs(BackgroundTask):\n"
         "    def execute(self, progress_handle, **inputs):\n"
         "        threading.Event().wait()\n"
         "async def main():\n"
         "    threads = DaemonThreads(1)\n"
-        "    Task = BackgroundAgent('r', 'n', 'd', Hangs(), threads)\n"
-        "    task = Trial(Task).start()\n"
+        "    registry = AgentRegistry(BackgroundAgent('r', 'n', 'd', Hangs(), threads))\n"
+        "    orchestrator = Orchestrator(registry, cancel_grace_seconds=0.05)\n"
+        "    request = TaskRequest(description='x', selected_agents=['r'])\n"
+        "    task = asyncio.create_task(orchestrator.execute_task(request))\n"
         "    await eventually(lambda: threads.running)\n"
-        "    print(threads.abandon())\n"
+        "    task.cancel()\n"
+        "    await asyncio.wait([task])\n"
+        "    print(threads.running)\n"
         "asyncio.run(main())\n"
     )
     done = subprocess.run(
