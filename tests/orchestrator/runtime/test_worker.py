@@ -113,12 +113,13 @@ async def test_no_more_tasks_run_than_there_are_slots() -> None:
 async def test_one_owner_does_not_run_more_than_allowed() -> None:
     running: dict[str, int] = {}
     peak: dict[str, int] = {}
+    gate = asyncio.Event()
 
     async def count(context: AgentContext) -> None:
         owner = context.inputs["owner"]
         running[owner] = running.get(owner, 0) + 1
         peak[owner] = max(peak.get(owner, 0), running[owner])
-        await asyncio.sleep(0.001)
+        await gate.wait()
         running[owner] -= 1
 
     async with service(team(a=count), settings(max_running_per_owner=2)) as opened:
@@ -127,9 +128,12 @@ async def test_one_owner_does_not_run_more_than_allowed() -> None:
             for _ in range(8)
             for owner in ("x", "y")
         ]
+        await eventually(lambda: running == {"x": 2, "y": 2})
+        gate.set()
         for each in given:
             await read_to_end(each.reader)
         assert peak == {"x": 2, "y": 2}
+        assert running == {"x": 0, "y": 0}
 
 
 async def test_tasks_run_by_priority_then_by_who_has_least_then_by_age() -> None:
