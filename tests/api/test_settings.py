@@ -28,6 +28,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "PUBLIC_URL": ("", ""),
         "CORS_ORIGINS": ("", ""),
         "KEEPALIVE_SECONDS": ("15", "seconds"),
+        "POLL_MILLISECONDS": ("3000", "milliseconds"),
         "MAX_BODY_BYTES": (str(1024**2), "bytes"),
         "MAX_STREAMS_PER_OWNER": ("256", "streams"),
     }

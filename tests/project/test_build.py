@@ -37,10 +37,16 @@ def test_the_sdist_holds_what_builds_and_tests_it(dist: Path) -> None:
         "pyproject.toml",
         "constraints.txt",
         "Makefile",
+        "hatch_build.py",
+        "web/package-lock.json",
+        "web/src/main.tsx",
         "LICENSE",
         "README.md",
         "CHANGELOG.md",
     }
     assert needed <= names
     assert {"tests/conftest.py", "tests/project/test_build.py"} <= names
-    assert not {name for name in names if "__pycache__" in name or ".venv" in name}
+    strange = ("__pycache__", ".venv", "node_modules", "web/dist")
+    assert not {name for name in names if any(part in name for part in strange)}
+    if (ROOT / "api" / "_web").exists():
+        assert {"api/_web/index.html", "api/_web/THIRD_PARTY_LICENSES.md"} <= names

@@ -1,0 +1,8 @@
+/** The page. */
+export function App() {
+  return (
+    <main>
+      <h1>Poststream</h1>
+    </main>
+  );
+}
