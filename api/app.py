@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -24,7 +25,13 @@ from starlette.middleware import Middleware
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.auth import AuthConfig, Authenticator, load_or_create_secret
+from api.auth import (
+    TICKET_KEY_NAME,
+    AuthConfig,
+    Authenticator,
+    Tickets,
+    load_or_create_secret,
+)  # fmt: skip
 from api.components import Components
 from api.cors import CorsPolicy
 from api.errors import NotFound
@@ -102,9 +109,11 @@ def create_app(
         SettingsError: Keys and algorithm do not fit together.
     """
     clock = clock or Clock()
-    authenticator = Authenticator(
-        auth_config(settings), wall_seconds=lambda: clock.wall_ms() / 1000
-    )
+
+    def wall_seconds() -> float:
+        return clock.wall_ms() / 1000
+
+    authenticator = Authenticator(auth_config(settings), wall_seconds=wall_seconds)
     running_parts: list[Components] = []
 
     def components() -> Components:
@@ -122,12 +131,15 @@ def create_app(
             streams = Streams(
                 keepalive_seconds=settings.keepalive_seconds,
                 max_per_owner=settings.max_streams_per_owner,
-                wall_seconds=lambda: clock.wall_ms() / 1000,
+                wall_seconds=wall_seconds,
             )
+            service.sharing.watch(streams.keep_readers)
+            ticket_key = partial(service.signing_key, TICKET_KEY_NAME)
             running_parts.append(
                 Components(
                     settings=settings,
                     authenticator=authenticator,
+                    tickets=Tickets(ticket_key, wall_seconds=wall_seconds),
                     streams=streams,
                     service=service,
                 )

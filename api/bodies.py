@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.types import Message, Receive, Scope
 
 from api import strict_json
@@ -26,6 +26,8 @@ from api.errors import (
 from api.validation import invalid_request
 from orchestrator.errors import FieldError, InvalidRequest
 from orchestrator.tasks import TaskRequest
+
+Model = TypeVar("Model", bound=BaseModel)
 
 BODY_SECONDS = 60.0  # how long a slow line may take; a body that drips in holds a connection
 
@@ -73,12 +75,21 @@ def parse_task_request(body: Any) -> TaskRequest:
     Raises:
         InvalidRequest: It can never be executed as it is; names every field that is wrong.
     """
+    return parse_body(TaskRequest, body)
+
+
+def parse_body(model: type[Model], body: Any) -> Model:
+    """Make a model of a parsed body; null counts as absent.
+
+    Raises:
+        InvalidRequest: It cannot be one; names every field that is wrong.
+    """
     if not isinstance(body, dict):
         raise InvalidRequest(FieldError("", "must be a JSON object"))
     if None in body.values():
         body = {name: value for name, value in body.items() if value is not None}
     try:
-        return TaskRequest.model_validate(body, by_alias=True, by_name=False)
+        return model.model_validate(body, by_alias=True, by_name=False)
     except ValidationError as error:
         raise invalid_request(error) from None
 

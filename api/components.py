@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from api.auth import Authenticator
+from api.auth import Authenticator, Tickets
 from api.settings import Settings
 from api.streaming import Streams
 from orchestrator.runtime.service import TaskService
@@ -16,5 +16,6 @@ class Components:
 
     settings: Settings
     authenticator: Authenticator
+    tickets: Tickets
     streams: Streams
     service: TaskService

@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 import orjson
 from starlette.types import Message, Receive, Scope, Send
 
-from api.auth import Principal
+from api.auth import EXECUTE, Principal
 from api.components import Components
-from api.errors import Header, InvalidParameter, MethodNotAllowed
+from api.errors import Forbidden, Header, InvalidParameter, MethodNotAllowed, Unauthorized
 from api.headers import query_values
 from api.problems import send_problem
+from orchestrator.errors import TaskNotFound
 
 logger = logging.getLogger(__name__)
 
@@ -126,6 +127,12 @@ class Rule(NamedTuple):
     """The scope a token needs; None for everybody, even without a token."""
     streams: bool = False
     """Whether it answers with a stream, so that HEAD makes no sense."""
+    ticket: str | None = None
+    """What a ticket must open to take the place of a token here, with parts of the path, e.g.
+    ``tasks/{task_id}``; None where no ticket is accepted."""
+    owned: bool = False
+    """Whether those a task is shared with are told that they may not do this (403) instead of that
+    there is nothing (404). So it is wherever the scope to execute is needed."""
 
 
 class Endpoint:
@@ -153,11 +160,14 @@ class Endpoint:
             rule = self._rule(scope["method"])
             call = Call(self._components(), scope, receive, sending)
             if rule.scope is not None:
-                call.principal = await call.components.authenticator.authenticate_patiently(
-                    scope["headers"], scope["query_string"]
-                )
+                call.principal = await _principal(call, rule)
                 call.principal.require(rule.scope)
-            await rule.handler(call)
+            try:
+                await rule.handler(call)
+            except TaskNotFound:
+                if rule.owned or rule.scope == EXECUTE:
+                    await _refuse_reader(call)
+                raise
         except Exception as error:  # the boundary of a request: every error is answered here
             if started:
                 logger.exception("an answer broke off", extra={"path": scope["path"]})
@@ -178,3 +188,26 @@ class Endpoint:
         allowed = list(self._rules)
         get = self._rules.get("GET")
         return [*allowed, "HEAD"] if get is not None and not get.streams else allowed
+
+
+async def _principal(call: Call, rule: Rule) -> Principal:
+    """Who calls, by its token or, where the route takes one, its ticket."""
+    headers, query_string = call.headers, call.scope["query_string"]
+    if rule.ticket is not None and query_string:
+        tickets = query_values(query_string, "ticket")
+        if len(tickets) > 1:
+            raise Unauthorized("The ticket is given more than once.")
+        if tickets:
+            opens = rule.ticket.format(**call.scope.get("path_params", {}))
+            return await call.components.tickets.authenticate(
+                tickets[0], opens, headers, query_string
+            )
+    return await call.components.authenticator.authenticate_patiently(headers, query_string)
+
+
+async def _refuse_reader(call: Call) -> None:
+    """Refuse a caller who knows the task, since it is shared, but not what only its owner does."""
+    task_id = call.scope.get("path_params", {}).get("task_id")
+    sharing = call.components.service.sharing
+    if task_id is not None and await sharing.may_read(task_id, call.principal.subject):
+        raise Forbidden("The task is shared with you to read; only its owner may do this.")

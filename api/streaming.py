@@ -17,7 +17,7 @@ from collections.abc import Callable
 from starlette.types import Receive, Scope, Send
 
 from api import sse
-from api.auth import Principal
+from api.auth import ADMIN, Principal
 from api.errors import Header
 from orchestrator.errors import LimitExceeded, TaskNotFound
 from orchestrator.runtime.channels import Reader
@@ -36,11 +36,13 @@ class Stream:
     """One answer. Made by `Streams.serve`."""
 
     __slots__ = (
-        "_abort", "_receive", "_watching", "gone", "last_sent", "principal", "reader", "sending"
+        "_abort", "_receive", "_watching", "gone", "last_sent", "principal", "reader", "sending",
+        "task_id",
     )  # fmt: skip
 
     def __init__(
         self,
+        task_id: str,
         reader: Reader,
         principal: Principal,
         receive: Receive,
@@ -48,6 +50,7 @@ class Stream:
     ) -> None:
         self._receive = receive
         self._watching: asyncio.Task[None] | None = None
+        self.task_id = task_id
         self.reader = reader
         self.principal = principal
         self.last_sent = 0.0
@@ -178,7 +181,7 @@ class Streams:
             headers: Header fields beside those of every stream.
         """
         abort = (scope.get("extensions") or {}).get(ABORT)
-        stream = Stream(reader, principal, receive, abort)
+        stream = Stream(task_id, reader, principal, receive, abort)
         self._enter(stream)
         context = {"task_id": task_id, "after": reader.cursor}
         logger.info("reader came", extra=context)
@@ -203,6 +206,18 @@ class Streams:
         self._closed.set()
         for stream in self._streams:
             stream.leave("drain")
+
+    def keep_readers(self, task_id: str, may_read: Callable[[str], bool]) -> None:
+        """End the streams of those who may not read a task any more.
+
+        Args:
+            task_id: The task whose shares have changed.
+            may_read: Whether a subject may read it now; admins always may.
+        """
+        for stream in self._streams:
+            reads = stream.principal.may(ADMIN) or may_read(stream.principal.subject)
+            if stream.task_id == task_id and not reads:
+                stream.leave("no longer shared")
 
     async def wait_closed(self) -> None:
         """Return when the server goes down."""

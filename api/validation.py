@@ -16,6 +16,7 @@ from orchestrator.errors import FieldError, InvalidRequest
 
 MAX_ERRORS = 20  # more than a person reads; the rest would only fill the answer
 MAX_LISTED = 200  # from here on only counted: describing 100,000 errors takes half a second
+UNION = "union of "  # begins the tag of a branch: to pydantic a place, but none in a body
 MAX_POINTER_CHARACTERS = 200  # the name of an unknown field can be as long as the body
 
 _SENTENCES: Mapping[str, str] = MappingProxyType(
@@ -59,6 +60,7 @@ _POINTERS: Mapping[str, str] = MappingProxyType(
         "depends_on_mode": "/dependsOn",
         "depends_on_unknown": "/dependsOn",
         "depends_on_cycle": "/dependsOn",
+        "ticket_one": "",
     }
 )
 """Where the checks over several fields point: pydantic gives them no place of their own."""
@@ -84,7 +86,7 @@ def json_pointer(*parts: str | int) -> str:
 
 
 def _pointer(details: ErrorDetails) -> str:
-    place = details["loc"]
+    place = [part for part in details["loc"] if not str(part).startswith(UNION)]
     if not place:
         return _POINTERS.get(details["type"], "")
     return json_pointer(*(place[:-1] if place[-1] == "[key]" else place))

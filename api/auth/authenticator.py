@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # only who fetches keys pays for importing an HTTP client
 MAX_CACHED_TOKENS = 10_000  # some 5 MB; whoever asks with more tokens pays for the signatures
 MAX_CACHED_SECONDS = 300  # how long a token may outlive a key that was taken back
 
-_TOKEN_PARAMETERS = frozenset({b"access_token", b"authorization", b"jwt", b"token"})
+_TOKEN_PARAMETERS = frozenset({b"access_token", b"authorization", b"jwt", b"ticket", b"token"})
 _WORD = re.compile(rb"[A-Za-z0-9_.-]+")
 
 
@@ -82,8 +82,8 @@ class Authenticator:
                 key that is not known yet; `authenticate_patiently` then looks for it.
         """
         token = _bearer_token(headers)
-        if query_string and _has_token(query_string):
-            raise Unauthorized("A token belongs in the Authorization header, never in a URL.")
+        if query_string:
+            refuse_tokens(query_string)
         if token is None:
             raise Unauthorized("This needs Authorization: Bearer <token>.", token_given=False)
         if len(token) > MAX_TOKEN_BYTES:
@@ -154,12 +154,25 @@ def _bearer_token(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
     return token.strip(b" ")
 
 
-def _has_token(query_string: bytes) -> bool:
+def refuse_tokens(query_string: bytes, *, but: str = "") -> None:
+    """Refuse a token or a ticket in a URL.
+
+    Args:
+        query_string: The query as sent.
+        but: The one parameter that may be there.
+
+    Raises:
+        Unauthorized: There is one.
+    """
     query = unquote_to_bytes(query_string)
     for part in query.split(b"&"):
-        if part.partition(b"=")[0].strip().lower() in _TOKEN_PARAMETERS:
-            return True
-    return b"." in query and any(_is_token(word.split(b".")) for word in _WORD.findall(query))
+        name = part.partition(b"=")[0]
+        if name.strip().lower() in _TOKEN_PARAMETERS and name != but.encode():
+            if name.strip().lower() == b"ticket":
+                raise Unauthorized("A ticket in a URL opens its own stream, and nothing else.")
+            raise Unauthorized("A token belongs in the Authorization header, never in a URL.")
+    if b"." in query and any(_is_token(word.split(b".")) for word in _WORD.findall(query)):
+        raise Unauthorized("A token belongs in the Authorization header, never in a URL.")
 
 
 def _is_token(segments: list[bytes]) -> bool:

@@ -8,8 +8,8 @@ from typing import Any
 
 from api.auth.principal import SCOPES, Principal
 from api.errors import Unauthorized
+from api.subjects import MAX_CHARACTERS, is_subject
 
-MAX_SUBJECT_CHARACTERS = 255  # a subject is a column, a header of logs and a line on the page
 MAX_CLOCK_SKEW_SECONDS = 5  # of nbf: a token must be usable the moment it is handed out
 MAX_FUTURE_SECONDS = 60  # of iat: later than this is no skew but a mistake, or a lie
 _LAST_SECOND = 253_402_300_799  # the end of year 9999; later times cannot be printed
@@ -70,13 +70,8 @@ def _strings(claims: Mapping[str, Any], name: str) -> list[str]:
 
 def _subject(claims: Mapping[str, Any]) -> str:
     subject = claims.get("sub")
-    if (
-        not isinstance(subject, str)
-        or not 0 < len(subject) <= MAX_SUBJECT_CHARACTERS
-        or not subject.isprintable()
-        or subject != subject.strip()
-    ):
+    if not isinstance(subject, str) or not is_subject(subject):
         raise Unauthorized(
-            f"The sub of the token must be 1 to {MAX_SUBJECT_CHARACTERS} visible characters."
+            f"The sub of the token must be 1 to {MAX_CHARACTERS} visible characters."
         )
     return subject

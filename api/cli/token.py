@@ -24,11 +24,11 @@ def command(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print a token for the API, signed with this server's secret."""
-    from api.auth.claims import MAX_SUBJECT_CHARACTERS
     from api.auth.principal import SCOPES
     from api.cli.durations import seconds_of
     from api.cli.signing import sign
     from api.settings import Settings
+    from api.subjects import MAX_CHARACTERS, is_subject
     from orchestrator.clock import Clock, iso
 
     scopes = scope.replace(",", " ").split()
@@ -36,8 +36,8 @@ def command(
         raise usage_error(
             f"--scope {unknown[0]}: there is no such scope; there are {', '.join(sorted(SCOPES))}."
         )
-    if not (sub.isprintable() and sub == sub.strip() and 0 < len(sub) <= MAX_SUBJECT_CHARACTERS):
-        raise usage_error(f"--sub must be 1 to {MAX_SUBJECT_CHARACTERS} visible characters.")
+    if not is_subject(sub):
+        raise usage_error(f"--sub must be 1 to {MAX_CHARACTERS} visible characters.")
     ttl_seconds = int(seconds_of(ttl, "--ttl")) or 1
     now = Clock().wall_ms() // 1000
     made = sign(Settings(), subject=sub, scopes=scopes, ttl_seconds=ttl_seconds, issued_at=now)

@@ -9,7 +9,7 @@ from starlette.routing import Route
 from api.auth import EXECUTE, READ
 from api.components import Components
 from api.endpoint import Endpoint, Rule
-from api.routes import artifacts, execute, health, page, tasks
+from api.routes import artifacts, execute, health, page, shares, tasks, tickets
 
 _STREAM = {"POST": Rule(execute.stream, EXECUTE, streams=True)}
 _EXECUTE = {"POST": Rule(execute.execute, EXECUTE)}
@@ -23,11 +23,18 @@ ROUTES: dict[str, dict[str, Rule]] = {
     "/api/tasks": {"GET": Rule(tasks.index, READ), "POST": Rule(execute.submit, EXECUTE)},
     "/api/tasks/active": {"GET": Rule(tasks.active, READ)},
     "/api/tasks/{task_id}": {"GET": Rule(tasks.show, READ), "DELETE": Rule(tasks.delete, EXECUTE)},
-    "/api/tasks/{task_id}/stream": {"GET": Rule(tasks.stream, READ, streams=True)},
+    "/api/tasks/{task_id}/stream": {
+        "GET": Rule(tasks.stream, READ, streams=True, ticket=tickets.TASK)
+    },
     "/api/tasks/{task_id}/events": {"GET": Rule(tasks.events, READ)},
     "/api/tasks/{task_id}/artifacts": {"GET": Rule(artifacts.index, READ)},
     "/api/tasks/{task_id}/artifacts/{role}/{name}": {"GET": Rule(artifacts.download, READ)},
     "/api/tasks/{task_id}/cancel": {"POST": Rule(tasks.cancel, EXECUTE)},
+    "/api/tasks/{task_id}/shares": {
+        "GET": Rule(shares.show, READ, owned=True),
+        "PUT": Rule(shares.replace, EXECUTE),
+    },
+    "/api/stream-tickets": {"POST": Rule(tickets.issue, READ)},
     "/healthz": {"GET": Rule(health.alive, None)},
     "/readyz": {"GET": Rule(health.ready, None)},
     **{path: {"GET": Rule(page.show, None)} for path in page.PATHS},

@@ -10,7 +10,7 @@ from api.endpoint import NO_STORE, NOSNIFF, Call
 async def index(call: Call) -> None:
     """`GET /api/tasks/{id}/artifacts`."""
     task_id = call.path("task_id")
-    found = await call.components.service.artifacts(task_id, owner=call.owner)
+    found = await call.components.service.artifacts(task_id, owner=call.owner, shared=True)
     base = f"/api/tasks/{task_id}/artifacts"
     entries = [
         {
@@ -32,8 +32,9 @@ async def download(call: Call) -> None:
     opened anyway it has no rights.
     """
     artifact, pieces = await call.components.service.artifact(
-        call.path("task_id"), call.path("role"), call.path("name"), owner=call.owner
-    )
+        call.path("task_id"), call.path("role"), call.path("name"),
+        owner=call.owner, shared=True,
+    )  # fmt: skip
     disposition = f"attachment; filename*=UTF-8''{quote(artifact.name, safe='')}"
     headers = [
         (b"content-type", artifact.media_type.encode()),

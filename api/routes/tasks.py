@@ -49,7 +49,8 @@ async def active(call: Call) -> None:
 async def show(call: Call) -> None:
     """`GET /api/tasks/{id}`: the snapshot."""
     service = call.components.service
-    await call.answer(await service.snapshot(call.path("task_id"), owner=call.owner))
+    found = await service.snapshot(call.path("task_id"), owner=call.owner, shared=True)
+    await call.answer(found)
 
 
 async def stream(call: Call) -> None:
@@ -58,7 +59,9 @@ async def stream(call: Call) -> None:
     task_id, streams = call.path("task_id"), call.components.streams
     with streams.place(call.principal.subject) as place:
         place.take()
-        reader = await call.components.service.attach(task_id, owner=call.owner, after=after)
+        reader = await call.components.service.attach(
+            task_id, owner=call.owner, shared=True, after=after
+        )
         if reader.ended:
             reader.close()
             await call.answer_nothing()
@@ -75,7 +78,7 @@ async def events(call: Call) -> None:
     after = parse_cursor(query_values(call.scope["query_string"], "after")) or 0
     limit = call.number("limit", default=MAX_EVENTS // 2, least=1, most=MAX_EVENTS)
     found, task = await call.components.service.events(
-        call.path("task_id"), owner=call.owner, after=after, limit=limit
+        call.path("task_id"), owner=call.owner, shared=True, after=after, limit=limit
     )
     # The stored text itself, so that a page of the log and the stream are the same bytes.
     page = ",".join(event.data for event in found)
@@ -120,8 +123,10 @@ def _filter(call: Call) -> TaskFilter:
             raise InvalidParameter(name[:40], "is none of this route's")
     if any(not _METADATA_KEY.fullmatch(key) for key in metadata):
         raise InvalidParameter("metadata.<key>", "has a key without quotes and control characters")
+    owner, shared_with = _owner(call)
     return TaskFilter(
-        owner=_owner(call),
+        owner=owner,
+        shared_with=shared_with,
         statuses=_statuses(call.parameter("status")),
         agent=call.parameter("agent"),
         text=call.parameter("q"),
@@ -132,14 +137,17 @@ def _filter(call: Call) -> TaskFilter:
     )
 
 
-def _owner(call: Call) -> str | None:
+def _owner(call: Call) -> tuple[str | None, str | None]:
+    """Whose tasks to list, and whom they must be shared with."""
     scope = call.parameter("scope") or "mine"
     if scope == "mine":
-        return call.principal.subject
+        return call.principal.subject, None
+    if scope == "shared":
+        return None, call.principal.subject
     if scope == "all":
         call.principal.require("admin")
-        return None
-    raise InvalidParameter("scope", "is mine or all")
+        return None, None
+    raise InvalidParameter("scope", "is mine, shared or all")
 
 
 def _statuses(text: str | None) -> frozenset[TaskStatus]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,10 +29,19 @@ from orchestrator.runs import RunOptions, created_event, first_starts
 from orchestrator.runtime.channels import Channels, Reader
 from orchestrator.runtime.dispatch import Delivery
 from orchestrator.runtime.recovery import recover
-from orchestrator.runtime.snapshots import listed, snapshot
+from orchestrator.runtime.sharing import Sharing
+from orchestrator.runtime.snapshots import listed, read_only, snapshot
 from orchestrator.runtime.worker import Worker
 from orchestrator.settings import RuntimeSettings
-from orchestrator.store import artifacts, deletion, events, listing, submissions, tasks
+from orchestrator.store import (
+    artifacts,
+    deletion,
+    events,
+    listing,
+    signing_keys,
+    submissions,
+    tasks,
+)  # fmt: skip
 from orchestrator.store.database import Database, Session
 from orchestrator.store.events import RunKey, StoredEvent
 from orchestrator.store.listing import TaskFilter
@@ -88,6 +98,8 @@ class TaskService:
         self._settings = settings
         self._clock = options.clock
         self._removing: set[asyncio.Task[None]] = set()
+        self.sharing = Sharing(database, writer)
+        """Who may read whose tasks."""
         self.draining = False
         """Whether no new tasks are taken."""
 
@@ -197,19 +209,30 @@ class TaskService:
             reader=reader,
         )
 
-    async def attach(self, task_id: str, *, owner: str | None, after: int = 0) -> Reader:
+    async def attach(
+        self, task_id: str, *, owner: str | None, shared: bool = False, after: int = 0
+    ) -> Reader:
         """A cursor over a task's log.
 
         Args:
             task_id: Which task.
             owner: Whose it must be; None for anybody's.
+            shared: Whether one that is shared with `owner` will do.
             after: Number of the last event the caller has; 0 for none.
 
         Raises:
             TaskNotFound: There is none, or it is somebody else's.
             CursorBeyondEnd: The log is shorter.
         """
-        task = await self.find(task_id, owner=owner)
+        while True:
+            changes = self.sharing.changes
+            reader = await self._attach(task_id, owner=owner, shared=shared, after=after)
+            if not shared or self.sharing.changes == changes:
+                return reader
+            reader.close()  # who may read was changed meanwhile
+
+    async def _attach(self, task_id: str, *, owner: str | None, shared: bool, after: int) -> Reader:
+        task = await self.find(task_id, owner=owner, shared=shared)
         if after > task.last_seq:
             raise CursorBeyondEnd(after, task.last_seq)
         reader = self._channels.open(task.id, after=after)
@@ -225,29 +248,33 @@ class TaskService:
             raise
         return reader
 
-    async def find(self, task_id: str, *, owner: str | None) -> Task:
+    async def find(self, task_id: str, *, owner: str | None, shared: bool = False) -> Task:
         """The row of a task.
 
         Raises:
-            TaskNotFound: There is none, or it is somebody else's.
+            TaskNotFound: There is none, or it is somebody else's and not `shared`.
         """
-        task = await self._database.read(partial(listing.find, task_id=task_id, owner=owner))
+        find = partial(listing.find, task_id=task_id, owner=owner, shared=shared)
+        task = await self._database.read(find)
         if task is None:
             raise TaskNotFound(task_id)
         return task
 
-    async def snapshot(self, task_id: str, *, owner: str | None) -> dict[str, Any]:
+    async def snapshot(
+        self, task_id: str, *, owner: str | None, shared: bool = False
+    ) -> dict[str, Any]:
         """The snapshot of a task, under the names of the wire.
 
         Raises:
-            TaskNotFound: There is none, or it is somebody else's.
+            TaskNotFound: There is none, or it is somebody else's and not `shared`.
         """
 
         def read(session: Session) -> dict[str, Any]:
-            task = listing.find(session, task_id, owner)
+            task = listing.find(session, task_id, owner, shared=shared)
             if task is None:
                 raise TaskNotFound(task_id)
-            return snapshot(session, task, stuck_before_ms=self._stuck_before())
+            found = snapshot(session, task, stuck_before_ms=self._stuck_before())
+            return found if owner in (None, task.owner) else read_only(found)
 
         return await self._database.read(read)
 
@@ -273,42 +300,47 @@ class TaskService:
         entries = [
             listed(task, runs, stuck_before_ms=self._stuck_before()) for task, runs in rows[:limit]
         ]
+        if wanted.shared_with is not None:
+            entries = [read_only(entry) for entry in entries]
         more = rows[limit - 1][0].id if len(rows) > limit else None
         return entries, more
 
     async def events(
-        self, task_id: str, *, owner: str | None, after: int, limit: int
+        self, task_id: str, *, owner: str | None, shared: bool = False, after: int, limit: int
     ) -> tuple[Sequence[StoredEvent], Task]:
         """A page of a log, and the task.
 
         Raises:
-            TaskNotFound: There is none, or it is somebody else's.
+            TaskNotFound: There is none, or it is somebody else's and not `shared`.
             CursorBeyondEnd: The log is shorter.
         """
-        task = await self.find(task_id, owner=owner)
+        task = await self.find(task_id, owner=owner, shared=shared)
         if after > task.last_seq:
             raise CursorBeyondEnd(after, task.last_seq)
         page = partial(events.page, id=task.id, after=after, limit=limit)
         return await self._database.read(page), task
 
-    async def artifacts(self, task_id: str, *, owner: str | None) -> Sequence[Artifact]:
+    async def artifacts(
+        self, task_id: str, *, owner: str | None, shared: bool = False
+    ) -> Sequence[Artifact]:
         """All artifacts of a task.
 
         Raises:
-            TaskNotFound: There is none, or it is somebody else's.
+            TaskNotFound: There is none, or it is somebody else's and not `shared`.
         """
-        task = await self.find(task_id, owner=owner)
+        task = await self.find(task_id, owner=owner, shared=shared)
         return await self._database.read(partial(artifacts.of_task, id=task.id))
 
     async def artifact(
-        self, task_id: str, role: str, name: str, *, owner: str | None
+        self, task_id: str, role: str, name: str, *, owner: str | None, shared: bool = False
     ) -> tuple[Artifact, AsyncIterator[bytes]]:
         """An artifact and its content, piece by piece.
 
         Raises:
-            TaskNotFound: There is no such task or artifact, or it is somebody else's.
+            TaskNotFound: There is no such task or artifact, or it is somebody else's and not
+                `shared`.
         """
-        task = await self.find(task_id, owner=owner)
+        task = await self.find(task_id, owner=owner, shared=shared)
         found = await self._database.read(partial(artifacts.find, id=task.id, role=role, name=name))
         if found is None:
             raise TaskNotFound(task_id)
@@ -364,6 +396,15 @@ class TaskService:
         id = await self._writer.submit(mark, self._channels.remove)
         self._remove_rows([id])
         logger.info("task deleted", extra={"task_id": task_id})
+
+    async def signing_key(self, name: str) -> bytes:
+        """A key of this installation, made when it is asked for first.
+
+        Args:
+            name: What it signs; at most 64 characters.
+        """
+        obtain = partial(signing_keys.obtain, name=name, fresh=secrets.token_bytes(32))
+        return await self._writer.submit(obtain)
 
     async def counts(self) -> dict[str, int]:
         """How many unfinished tasks there are, by status."""

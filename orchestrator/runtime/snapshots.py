@@ -55,6 +55,7 @@ def summary(
     request = orjson.loads(task.request)
     fields: dict[str, Any] = {
         "taskId": task.task_id,
+        "owner": task.owner,
         "title": task.title,
         "description": task.description,
         "status": task.status,
@@ -90,6 +91,12 @@ def actions(status: TaskStatus) -> dict[str, dict[str, Any]]:
     cancel = None if not ended else f"The task is {status}."
     delete = None if ended else f"The task is {status}; cancel it first."
     return {"cancel": _action(cancel), "delete": _action(delete)}
+
+
+def read_only(entry: dict[str, Any]) -> dict[str, Any]:
+    """A snapshot or an entry of a list for somebody with whom the task is only shared."""
+    reason = "The task is shared with you to read; only its owner may do this."
+    return entry | {"actions": {name: _action(reason) for name in entry["actions"]}}
 
 
 def _action(reason: str | None) -> dict[str, Any]:

@@ -21,6 +21,7 @@ _STEPS = (
     "DELETE FROM artifact WHERE task = ?",
     "DELETE FROM agent_run WHERE task = ?",
     "DELETE FROM dependency WHERE task = ?",
+    "DELETE FROM share WHERE task = ?",
     # What people wrote goes with the rest, also from a row that has to stay.
     (
         "UPDATE task SET title = '', description = '', request = '', agents = '[]',"

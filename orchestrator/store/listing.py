@@ -8,6 +8,7 @@ from typing import Any, cast
 from sqlalchemy.orm import defer
 from sqlmodel import Session, col, func, or_, select
 
+from orchestrator.store.shares import shared_with
 from orchestrator.store.tables import AgentRun, Task
 from orchestrator.tasks import END_STATES, TaskStatus
 
@@ -18,6 +19,8 @@ class TaskFilter:
 
     owner: str | None = None
     """None for all owners."""
+    shared_with: str | None = None
+    """Tasks of others that are shared with this subject."""
     statuses: frozenset[TaskStatus] = frozenset()
     agent: str | None = None
     """Tasks that selected this role."""
@@ -33,16 +36,19 @@ class TaskFilter:
     metadata: dict[str, str] = field(default_factory=dict)
 
 
-def find(session: Session, task_id: str, owner: str | None) -> Task | None:
+def find(session: Session, task_id: str, owner: str | None, *, shared: bool = False) -> Task | None:
     """A task; None when there is none, or when it belongs to somebody else.
 
     Args:
         session: A read transaction.
         task_id: UUID.
         owner: None for any owner.
+        shared: Whether one that is shared with `owner` will do.
     """
     query = select(Task).where(Task.task_id == task_id, col(Task.deleted).is_(None))
-    if owner is not None:
+    if owner is not None and shared:
+        query = query.where(or_(col(Task.owner) == owner, shared_with(owner)))
+    elif owner is not None:
         query = query.where(Task.owner == owner)
     return session.exec(query).first()
 
@@ -103,6 +109,8 @@ def _conditions(wanted: TaskFilter) -> list[Any]:
     conditions: list[Any] = [col(Task.deleted).is_(None)]
     if wanted.owner is not None:
         conditions.append(Task.owner == wanted.owner)
+    if wanted.shared_with is not None:
+        conditions += [Task.owner != wanted.shared_with, shared_with(wanted.shared_with)]
     if not wanted.archived:
         conditions.append(col(Task.archived).is_(False))
     if wanted.statuses:

@@ -126,6 +126,16 @@ class Dependency(_Table, table=True):
     )
 
 
+class Share(_Table, table=True):
+    """Somebody besides its owner who may read a task; an empty subject stands for everyone."""
+
+    __tablename__ = "share"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    task: int = Field(sa_column=Column(BIG_KEY, ForeignKey("task.id"), primary_key=True))
+    subject: str = Field(sa_column=Column(String(255), primary_key=True, index=True))
+
+
 class AgentRun(_Table, table=True):
     """One attempt of one agent."""
 
@@ -187,6 +197,15 @@ class ArtifactPiece(_Table, table=True):
     artifact: int = Field(sa_column=Column(BIG_KEY, ForeignKey("artifact.id"), primary_key=True))
     number: int = Field(sa_column=Column(Integer, primary_key=True))
     data: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
+class SigningKey(_Table, table=True):
+    """A secret this installation signs with."""
+
+    __tablename__ = "signing_key"
+
+    name: str = Field(sa_column=Column(String(64), primary_key=True))
+    value: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
 
 
 class Node(_Table, table=True):

@@ -144,7 +144,7 @@ async def test_the_snapshot_has_the_fields_of_the_contract(tmp_path: Path) -> No
         assert snapshot.pop(name) >= 0, name
     assert snapshot.pop("actions").keys() >= {"cancel", "delete"}
     expected = {
-        "taskId": log[0].data["taskId"], "title": "T", "description": "a test",
+        "taskId": log[0].data["taskId"], "owner": "alice", "title": "T", "description": "a test",
         "status": "completed", "executionMode": "parallel",
         "selectedAgents": ["scripted-1", "scripted-2"], "inputs": body["inputs"],
         "jobType": "manual", "triggerSource": "me", "priority": 3, "progress": 0.5, "itemsDone": 0,

@@ -20,6 +20,7 @@ from typing import Any
 
 from api.app import create_app, running
 from api.auth import make_token
+from api.logs import configure_logging
 from api.server import Server, listen, run_server
 from api.settings import Settings
 from orchestrator.agents import AgentContext, AgentRegistry
@@ -167,6 +168,7 @@ def main() -> int:
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
+    configure_logging()
     listener = listen("127.0.0.1", Settings().port)
     settings = Settings(port=listener.getsockname()[1])
     registry = make_registry(scripted=settings.scripted_agents)

@@ -1,0 +1,72 @@
+"""The bodies of requests that are not about a new task, and what must be true of them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+from api import subjects
+from api.validation import UNION
+
+MAX_SUBJECTS = 100  # more are a group, which is what `everyone` or a claim of the issuer is for
+
+
+class Body(BaseModel):
+    """Base of the bodies: strict, in the names of the wire, unknown fields refused."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, validate_by_name=True, strict=True
+    )
+
+
+def _check_subject(subject: str) -> str:
+    if not subjects.is_subject(subject):
+        raise PydanticCustomError(
+            "subject",
+            "must be 1 to {most} visible characters without blanks around them",
+            {"most": subjects.MAX_CHARACTERS},
+        )
+    return subject
+
+
+def _kind(value: Any) -> str:
+    return f"{UNION}everyone" if isinstance(value, str) else f"{UNION}subjects"
+
+
+Subject = Annotated[
+    str, AfterValidator(_check_subject), Field(min_length=1, max_length=subjects.MAX_CHARACTERS)
+]
+
+
+class ShareRequest(Body):
+    """Whom a task is shared with; replaces what was before."""
+
+    subjects: Annotated[
+        Annotated[list[Subject], Field(max_length=MAX_SUBJECTS), Tag(f"{UNION}subjects")]
+        | Annotated[Literal["everyone"], Tag(f"{UNION}everyone")],
+        Discriminator(_kind),
+    ] = Field(description="`sub` of everybody who may read it, or `everyone`; empty for nobody.")
+
+
+class TicketRequest(Body):
+    """What a ticket shall open: the stream of a task, or the log of the worker loop."""
+
+    task_id: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    runner_log: Literal[True] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> TicketRequest:
+        if (self.task_id is None) == (self.runner_log is None):
+            raise PydanticCustomError("ticket_one", "give either taskId or runnerLog")
+        return self
