@@ -19,6 +19,7 @@ from tests.server import SECRET, ServerProcess
 
 pytestmark = pytest.mark.e2e
 
+GHOST = "00000000-0000-4000-8000-000000000000"
 STREAM = "/api/agents/execute/stream"
 GOOD = task({"agent": "scripted-1", "texts": ["a"]})
 LEAKS = (
@@ -297,6 +298,36 @@ TYPES: list[str | None] = [
 ]
 
 
+SHARES: dict[str, Any] = {
+    "nothing": {},
+    "null": {"subjects": None},
+    "word": {"subjects": "all"},
+    "number": {"subjects": 1},
+    "object": {"subjects": {"sub": "bob"}},
+    "numbers": {"subjects": [1]},
+    "empty subject": {"subjects": [""]},
+    "blank": {"subjects": ["bob "]},
+    "line": {"subjects": ["a\nb"]},
+    "NUL": {"subjects": ["a\x00"]},
+    "right to left": {"subjects": ["a\u202eb"]},
+    "long": {"subjects": ["x" * 256]},
+    "101": {"subjects": [str(n) for n in range(101)]},
+    "owner": {"subjects": [], "owner": "mallory"},
+    "list": ["bob"],
+}
+TICKETS: dict[str, Any] = {
+    "nothing": {},
+    "both": {"taskId": GHOST, "runnerLog": True},
+    "no log": {"runnerLog": False},
+    "log text": {"runnerLog": "true"},
+    "number": {"taskId": 1},
+    "empty": {"taskId": ""},
+    "long": {"taskId": "x" * 65},
+    "list": {"taskId": [GHOST]},
+    "lasting": {"taskId": GHOST, "expiresAt": "2100-01-01T00:00:00Z"},
+}
+
+
 def rows() -> list[Bad]:
     """The table."""
     found = tokens()
@@ -350,6 +381,28 @@ def rows() -> list[Bad]:
                 headers=[("Last-Event-ID", cursor)],
             )
         )
+    shares, tickets = f"/api/tasks/{GHOST}/shares", "/api/stream-tickets"
+    for name, shared in SHARES.items():
+        found.append(Bad(f"shares {name}", 422, "invalid-request", shared, "PUT", shares))
+    for name, wish in TICKETS.items():
+        found.append(Bad(f"ticket {name}", 422, "invalid-request", wish, "POST", tickets))
+    nobody = {"subjects": ["bob"]}
+    found += [
+        Bad("shares of nobody", 404, "not-found", nobody, "PUT", shares),
+        Bad("shares no JSON", 400, "invalid-json", b"{", "PUT", shares),
+        Bad("shares by POST", 405, "method-not-allowed", nobody, "POST", shares),
+        Bad("shares as text", 415, "unsupported-media-type", b"{}", "PUT", shares,
+            [("Content-Type", "text/plain")]),
+        Bad("ticket no JSON", 400, "invalid-json", b"", "POST", tickets),
+        Bad("ticket by GET", 405, "method-not-allowed", None, "GET", tickets),
+        Bad("ticket for nobody", 404, "not-found", {"taskId": GHOST}, "POST", tickets),
+        Bad("scope of nobody", 400, "invalid-parameter", None, "GET", "/api/tasks?scope=theirs"),
+    ]  # fmt: skip
+    for ticket in ("", "x", "x.y", "." * 3, "A" * 5000, "eyJhbGciOiJub25lIn0.e30."):
+        stream = f"/api/tasks/{GHOST}/stream?ticket={ticket}"
+        found.append(Bad(f"ticket {ticket:.9}", 401, "unauthorized", None, "GET", stream))
+        elsewhere = f"/api/tasks?ticket={ticket}"
+        found.append(Bad(f"misplaced {ticket:.9}", 401, "unauthorized", None, "GET", elsewhere))
     for path in (
         "/.env",
         "/tasks.db",
@@ -389,7 +442,7 @@ def assert_answered(bad: Bad, answer: Answer) -> None:
 
 def test_the_table_is_long_enough() -> None:
     names = [bad.name for bad in rows()]
-    assert len(names) >= 180
+    assert len(names) >= 240
     assert len(set(names)) == len(names)
 
 

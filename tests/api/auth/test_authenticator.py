@@ -8,6 +8,7 @@ import pytest
 
 from api.auth import AuthConfig, Authenticator, Principal
 from api.auth import authenticator as module
+from api.auth.authenticator import refuse_tokens
 from api.auth.config import Algorithm
 from api.auth.tokens import MAX_TOKEN_BYTES
 from tests.api.auth.forging import (
@@ -173,8 +174,8 @@ def test_a_token_in_the_address_is_refused(name: str, headers: list[Header]) -> 
     "query_string",
     [
         b"after=5",
-        b"ticket=Zm9vYmFy.c2lnbmF0dXJl",
-        b"ticket=eyJhIjoxfQ.c2lnbmF0dXJl",
+        b"q=Zm9vYmFy.c2lnbmF0dXJl",
+        b"q=eyJhIjoxfQ.c2lnbmF0dXJl",
         b"q=example.co.uk",
         b"q=e0e0.e0e0.e0e0",
         b"q=1.2.3&metadata.token=x&tokens=1",
@@ -184,6 +185,14 @@ def test_a_token_in_the_address_is_refused(name: str, headers: list[Header]) -> 
 )
 def test_ordinary_queries_are_no_tokens(query_string: bytes) -> None:
     assert authenticator().authenticate(bearer(good()), query_string).subject == "alice"
+
+
+def test_a_ticket_is_no_token_but_neither_may_stand_where_it_does_not_belong() -> None:
+    ticket = b"ticket=eyJhIjoxfQ.c2lnbmF0dXJl"
+    refuse_tokens(ticket + b"&after=5", but="ticket")
+    for query in (ticket, b"&Ticket=x", ticket + b"&token=x", b"ticket=" + good()):
+        with pytest.raises(Unauthorized):
+            refuse_tokens(query, but="" if query is ticket else "ticket")
 
 
 def test_a_long_query_is_looked_through_quickly() -> None:
