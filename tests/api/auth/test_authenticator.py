@@ -11,6 +11,7 @@ from api.auth import authenticator as module
 from api.auth.authenticator import refuse_tokens
 from api.auth.config import Algorithm
 from api.auth.tokens import MAX_TOKEN_BYTES
+from api.errors import Unauthorized
 from tests.api.auth.forging import (
     AUDIENCE,
     ISSUER,
