@@ -37,6 +37,7 @@ from api.cors import CorsPolicy
 from api.errors import NotFound
 from api.framing import FramingGuard
 from api.logs import RequestLog
+from api.places import Places
 from api.problems import send_problem
 from api.redaction import Redaction
 from api.routes import make_routes
@@ -130,7 +131,9 @@ def create_app(
         async with parts as service:
             streams = Streams(
                 keepalive_seconds=settings.keepalive_seconds,
-                max_per_owner=settings.max_streams_per_owner,
+                places=Places(
+                    most=settings.max_streams, most_per_owner=settings.max_streams_per_owner
+                ),
                 wall_seconds=wall_seconds,
             )
             service.sharing.watch(streams.keep_readers)

@@ -72,6 +72,7 @@ PROBLEMS: Mapping[type[BaseException], Problem] = MappingProxyType(
             409, "unknown-idempotency-key", "Unknown idempotency key"
         ),
         core.LimitExceeded: Problem(429, "limit-exceeded", "Limit reached"),
+        core.Overloaded: Problem(503, "overloaded", "Too busy"),
         core.Draining: Problem(503, "draining", "Shutting down"),
         core.StorageFull: Problem(507, "storage-full", "No room left"),
         core.StorageError: Problem(
@@ -175,13 +176,14 @@ def _own_headers(error: BaseException) -> list[api.Header]:
         return list(error.headers)
     retry_after = (b"retry-after", b"%d" % RETRY_AFTER_SECONDS)
     if isinstance(error, core.LimitExceeded):
-        # A limit of how many there may be at once: a quota (q) without a window (w).
+        # A limit of how many there may be at once: a quota (q) without a window (w), in the form
+        # of draft-ietf-httpapi-ratelimit-headers-10.
         name = error.what.replace(" ", "-").encode()
         return [
             retry_after,
-            (b"ratelimit-policy", b'"%s";q=%d' % (name, error.limit)),
+            (b"ratelimit-policy", b'"%s";q=%d;qu="concurrent-requests"' % (name, error.limit)),
             (b"ratelimit", b'"%s";r=0;t=%d' % (name, RETRY_AFTER_SECONDS)),
         ]
-    if isinstance(error, core.Draining | core.StorageError):
+    if isinstance(error, core.Overloaded | core.Draining | core.StorageError):
         return [retry_after]
     return []

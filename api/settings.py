@@ -76,6 +76,13 @@ class Settings(RuntimeSettings):
         "bytes",
         ge=1024,
     )
+    max_streams: int = setting(
+        20_000,
+        "Streams open at once, of all owners together; more are refused (503). Each takes some "
+        "20 KiB of memory and a descriptor.",
+        "streams",
+        ge=1,
+    )
     max_streams_per_owner: int = setting(
         256,
         "Streams one owner may have open; more are refused (429). Keeps a reconnecting page from "

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Callable
 
 from starlette.types import Receive, Scope, Send
@@ -19,7 +18,8 @@ from starlette.types import Receive, Scope, Send
 from api import sse
 from api.auth import ADMIN, Principal
 from api.errors import Header
-from orchestrator.errors import LimitExceeded, TaskNotFound
+from api.places import Place, Places
+from orchestrator.errors import TaskNotFound
 from orchestrator.runtime.channels import Reader
 
 logger = logging.getLogger(__name__)
@@ -87,52 +87,12 @@ class Stream:
             self._abort()
 
 
-class Place:
-    """A place among the open streams of one owner; given back when its block is left.
-
-    Taken before the first await of a request: those that come at once must not pass together.
-    """
-
-    __slots__ = ("_max", "_owner", "_owners", "_taken")
-
-    def __init__(self, owners: Counter[str], owner: str, max_per_owner: int) -> None:
-        self._owners = owners
-        self._owner = owner
-        self._max = max_per_owner
-        self._taken = False
-
-    def __enter__(self) -> Place:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self._taken:
-            self._owners[self._owner] -= 1
-            if not self._owners[self._owner]:
-                del self._owners[self._owner]
-
-    def take(self) -> None:
-        """Take it.
-
-        Raises:
-            LimitExceeded: The owner has as many as one may have.
-        """
-        if self._owners[self._owner] >= self._max:
-            raise LimitExceeded("open streams", self._max)
-        self.keep()
-
-    def keep(self) -> None:
-        """Take it whatever the limit is, unless it is taken: a repeated POST is a read."""
-        if not self._taken:
-            self._taken = True
-            self._owners[self._owner] += 1
-
-
 class Streams:
     """All open streams of the process.
 
     Args:
         keepalive_seconds: Silence after which a comment is sent.
-        max_per_owner: How many one owner may have open.
+        places: How many may be open.
         wall_seconds: Wall time, for the end of tokens.
     """
 
@@ -140,14 +100,14 @@ class Streams:
         self,
         *,
         keepalive_seconds: float,
-        max_per_owner: int,
+        places: Places,
         wall_seconds: Callable[[], float],
     ) -> None:
         self._keepalive_seconds = keepalive_seconds
-        self._max_per_owner = max_per_owner
+        self.places = places
+        """How many may be open, and are."""
         self._wall_seconds = wall_seconds
         self._streams: set[Stream] = set()
-        self._owners: Counter[str] = Counter()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = asyncio.Event()
 
@@ -156,7 +116,7 @@ class Streams:
 
     def place(self, owner: str) -> Place:
         """A place for one more stream of an owner, not taken yet."""
-        return Place(self._owners, owner, self._max_per_owner)
+        return Place(self.places, owner)
 
     async def serve(
         self,

@@ -14,6 +14,7 @@
     ├── IdempotencyMismatch      the key was used with another body
     ├── UnknownIdempotencyKey    a cursor came with a key that names no task
     ├── LimitExceeded            an owner has as much of something as one may have
+    ├── Overloaded               everybody together has as much of something as there may be
     ├── Draining                 the process takes no new tasks any more
     ├── AppendRefused            the log does not take this run's events any more
     └── StorageError             the database could not do it
@@ -142,6 +143,22 @@ class LimitExceeded(PoststreamError):
 
     def __init__(self, what: str, limit: int) -> None:
         super().__init__(f"You already have {limit} {what}, which is the limit.")
+        self.what = what
+        self.limit = limit
+
+
+class Overloaded(PoststreamError):
+    """Raised when all owners together have as many tasks or streams as the settings allow.
+
+    Args:
+        what: The limited thing in plain words, e.g. ``queued tasks``.
+        limit: How many of it there may be.
+    """
+
+    def __init__(self, what: str, limit: int) -> None:
+        super().__init__(
+            f"The server has {limit} {what}, which is as many as it takes; try again shortly."
+        )
         self.what = what
         self.limit = limit
 

@@ -58,6 +58,13 @@ class RuntimeSettings(SettingsBase):
         "tasks",
         ge=1,
     )
+    max_queued_tasks: int = setting(
+        10_000,
+        "Tasks that wait for a slot, of all owners together; more are refused (503). A queue that "
+        "nobody works off must not grow for ever.",
+        "tasks",
+        ge=0,
+    )
     max_threads: int = setting(
         32,
         "Blocking agents that run at once; others wait. Each takes a thread that nobody can kill.",

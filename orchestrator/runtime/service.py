@@ -21,6 +21,7 @@ from orchestrator.errors import (
     FieldError,
     IdempotencyMismatch,
     InvalidRequest,
+    Overloaded,
     TaskNotFound,
     UnknownIdempotencyKey,
 )  # fmt: skip
@@ -97,6 +98,7 @@ class TaskService:
         self._options = options
         self._settings = settings
         self._clock = options.clock
+        self._entering = 0  # tasks that are being stored and will wait for a slot
         self._removing: set[asyncio.Task[None]] = set()
         self.sharing = Sharing(database, writer)
         """Who may read whose tasks."""
@@ -149,6 +151,7 @@ class TaskService:
             IdempotencyMismatch: The key was used with another body.
             InvalidRequest: An agent, provider or task it names cannot be used.
             LimitExceeded: The owner has too many unfinished tasks.
+            Overloaded: Too many tasks of all owners wait for a slot.
             Draining: The process takes no new tasks.
             StorageFull: No room; nothing was stored.
         """
@@ -167,11 +170,13 @@ class TaskService:
         admit()
         new = self._new_task(request, owner, idempotency_key, body_hash)
         reserved = new.node is not None
+        self._enter_queue(not reserved)
         reader: Reader | None = None
         gone = False
 
         def committed(submitted: Submitted) -> None:
             nonlocal reader
+            self._entering -= not reserved
             if attach and not submitted.replayed and not gone:
                 reader = self._open(submitted)
             if not stored.done():  # first, so that the first event is sent before the run begins
@@ -179,6 +184,7 @@ class TaskService:
             self._start(submitted, request, new, reserved=reserved)
 
         def failed(error: BaseException) -> None:
+            self._entering -= not reserved
             if reserved:
                 self._worker.release(owner)
             if not stored.done():
@@ -464,6 +470,13 @@ class TaskService:
             starts=first_starts(self.registry, request, now) if claimed else (),
             now=now,
         )
+
+    def _enter_queue(self, enters: bool) -> None:
+        """Count a task that is on its way into the queue, or refuse it."""
+        most = self._settings.max_queued_tasks
+        if enters and self._worker.queued + self._entering >= most:
+            raise Overloaded("queued tasks", most)
+        self._entering += enters
 
     def _open(self, submitted: Submitted) -> Reader:
         reader = self._channels.open(submitted.id, after=0, page=submitted.events)

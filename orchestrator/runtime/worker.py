@@ -105,6 +105,11 @@ class Worker:
         return len(self._running)
 
     @property
+    def queued(self) -> int:
+        """How many tasks wait for a slot."""
+        return len(self._dispatcher)
+
+    @property
     def accepting(self) -> bool:
         """Whether it claims tasks."""
         return self._accepting and len(self.stragglers) <= self._settings.max_stragglers

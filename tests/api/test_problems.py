@@ -66,10 +66,11 @@ TABLE: list[tuple[Exception, int, str, list[Header]]] = [
         "limit-exceeded",
         [
             (b"retry-after", b"5"),
-            (b"ratelimit-policy", b'"unfinished-tasks";q=1000'),
+            (b"ratelimit-policy", b'"unfinished-tasks";q=1000;qu="concurrent-requests"'),
             (b"ratelimit", b'"unfinished-tasks";r=0;t=5'),
         ],
     ),
+    (core.Overloaded("queued tasks", 9), 503, "overloaded", [(b"retry-after", b"5")]),
     (core.Draining(), 503, "draining", [(b"retry-after", b"5")]),
     (core.StorageFull(), 507, "storage-full", [(b"retry-after", b"5")]),
     (core.StorageError("no"), 503, "storage-unavailable", [(b"retry-after", b"5")]),

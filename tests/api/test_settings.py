@@ -8,7 +8,7 @@ import pytest
 
 from api.settings import Settings
 from orchestrator.errors import SettingsError
-from orchestrator.settings import describe_settings
+from orchestrator.settings import RuntimeSettings, describe_settings
 
 SECRET = "a-secret-of-thirty-two-bytes-or-more"
 
@@ -30,10 +30,13 @@ def test_defaults_are_those_of_the_contract() -> None:
         "KEEPALIVE_SECONDS": ("15", "seconds"),
         "POLL_MILLISECONDS": ("3000", "milliseconds"),
         "MAX_BODY_BYTES": (str(1024**2), "bytes"),
+        "MAX_STREAMS": ("20000", "streams"),
         "MAX_STREAMS_PER_OWNER": ("256", "streams"),
     }
     assert {name: defaults[name] for name in expected} == expected
-    assert len(defaults) == len(expected) + 21  # and those of the runtime
+    assert len(defaults) == len(expected) + len(
+        RuntimeSettings.model_fields
+    )  # and those of the runtime
 
 
 def test_production_needs_a_key_of_its_own() -> None:

@@ -252,7 +252,9 @@ async def test_one_stream_too_many_is_refused_until_another_one_ends(tmp_path: P
                 refused = await alice.call(method, target, body)
                 assert (refused.status, refused.slug) == (429, "limit-exceeded")
                 assert int(refused.header("retry-after") or 0) > 0
-                assert refused.header("ratelimit-policy") == '"open-streams";q=2'
+                assert refused.header("ratelimit-policy") == (
+                    '"open-streams";q=2;qu="concurrent-requests"'
+                )
                 assert str(refused.header("ratelimit")).startswith('"open-streams";r=0')
             assert len((await alice.get("/api/tasks"))["tasks"]) == 1
             bob = Client(alice.port, token("bob"))

@@ -145,7 +145,9 @@ def _started(server: ServerProcess) -> ServerProcess:
         server.start(
             environment="production",
             max_concurrent_tasks=_UNLIMITED,
+            max_queued_tasks=_UNLIMITED,
             max_tasks_per_owner=_UNLIMITED,
+            max_streams=_UNLIMITED,
             max_streams_per_owner=_UNLIMITED,
         )
     return server

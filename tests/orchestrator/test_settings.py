@@ -36,6 +36,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "MAX_CONCURRENT_TASKS": "64",
         "MAX_RUNNING_PER_OWNER": "",
         "MAX_TASKS_PER_OWNER": "1000",
+        "MAX_QUEUED_TASKS": "10000",
         "MAX_THREADS": "32",
         "MAX_STRAGGLERS": "16",
         "TASK_TIMEOUT_SECONDS": "3600",
