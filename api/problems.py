@@ -71,6 +71,7 @@ PROBLEMS: Mapping[type[BaseException], Problem] = MappingProxyType(
         core.UnknownIdempotencyKey: Problem(
             409, "unknown-idempotency-key", "Unknown idempotency key"
         ),
+        core.AlreadyRunning: Problem(409, "already-running", "Already running"),
         core.LimitExceeded: Problem(429, "limit-exceeded", "Limit reached"),
         core.Overloaded: Problem(503, "overloaded", "Too busy"),
         core.Draining: Problem(503, "draining", "Shutting down"),
@@ -116,6 +117,8 @@ def problem_response(
         body["instance"] = path
     if isinstance(error, core.InvalidRequest):
         body["errors"] = [{"pointer": e.pointer, "detail": e.detail} for e in error.errors]
+    if isinstance(error, core.AlreadyRunning):
+        body |= {"error": "ALREADY_RUNNING", "isRunning": True}
     content = to_json(body).encode()
     headers = [
         (b"content-type", b"application/problem+json"),

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Protocol
 
 from starlette.types import Receive, Scope, Send
 
@@ -20,7 +21,6 @@ from api.auth import ADMIN, Principal
 from api.errors import Header
 from api.places import Place, Places
 from orchestrator.errors import TaskNotFound
-from orchestrator.runtime.channels import Reader
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +30,29 @@ UNDRAINED_SECONDS = 60.0
 
 ABORT = "poststream.abort"
 """ASGI extension of our server: ends the connection at once, whatever waits to be sent."""
+
+
+class Cursor(Protocol):
+    """What a stream reads: a task's log, as `channels.Reader` does, or the worker's."""
+
+    cursor: int
+
+    @property
+    def ready(self) -> bool:
+        """Whether `next` will return frames without waiting for new ones."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is left and nothing will come."""
+
+    async def next(self) -> bytes | None:
+        """The frames that follow; empty when `nudge` ended the wait, None at the end."""
+
+    def nudge(self) -> None:
+        """End the wait of `next`."""
+
+    def close(self) -> None:
+        """Read no more."""
 
 
 class Stream:
@@ -43,7 +66,7 @@ class Stream:
     def __init__(
         self,
         task_id: str,
-        reader: Reader,
+        reader: Cursor,
         principal: Principal,
         receive: Receive,
         abort: Callable[[], None] | None,
@@ -125,7 +148,7 @@ class Streams:
         send: Send,
         *,
         task_id: str,
-        reader: Reader,
+        reader: Cursor,
         principal: Principal,
         headers: list[Header],
     ) -> None:

@@ -16,6 +16,7 @@
     ├── LimitExceeded            an owner has as much of something as one may have
     ├── Overloaded               everybody together has as much of something as there may be
     ├── Draining                 the process takes no new tasks any more
+    ├── AlreadyRunning           the worker loop was to start and runs
     ├── AppendRefused            the log does not take this run's events any more
     └── StorageError             the database could not do it
         ├── StorageFull          no room left
@@ -168,6 +169,13 @@ class Draining(PoststreamError):
 
     def __init__(self) -> None:
         super().__init__("The server is shutting down and takes no new tasks; try again shortly.")
+
+
+class AlreadyRunning(PoststreamError):
+    """Raised when the worker loop is to start and runs."""
+
+    def __init__(self) -> None:
+        super().__init__("The worker loop runs already.")
 
 
 class AppendRefused(PoststreamError):

@@ -18,6 +18,7 @@ from orchestrator.agents import AgentContext, AgentOutput, AgentRegistry, TaskIn
 from orchestrator.attempts import Attempt, Outcome, Stop, start_event
 from orchestrator.clock import Clock
 from orchestrator.events import Draft, Usage
+from orchestrator.observers import NOBODY, RunObserver
 from orchestrator.plans import Plan
 from orchestrator.progress import Limits, Recorder, Reporter
 from orchestrator.tasks import TaskRequest, TaskStatus
@@ -38,6 +39,8 @@ class RunOptions:
     """Active time of a task that names none; None for no limit."""
     redact: Callable[[str], str]
     """Replaces secrets in error texts."""
+    observer: RunObserver = NOBODY
+    """Hears of every attempt."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -237,14 +240,19 @@ class TaskRun:
         self._attempts[role] = attempt
         if self._stop is not None:
             attempt.stop(self._stop)
+        began = options.clock.monotonic()
+        options.observer.attempt_began(self._task, role, number)
         try:
-            return await attempt.run(
+            outcome = await attempt.run(
                 begun=begun,
                 may_retry=may_retry,
                 is_last=lambda outcome: (
                     not (outcome.retryable and may_retry) and self._is_last(role, outcome)
                 ),
             )
+            seconds = options.clock.monotonic() - began
+            options.observer.attempt_ended(self._task, role, number, outcome, seconds)
+            return outcome
         finally:
             del self._attempts[role]
             if reporter.checkpointed is not None:

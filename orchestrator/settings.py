@@ -78,6 +78,19 @@ class RuntimeSettings(SettingsBase):
         "agents",
         ge=0,
     )
+    runner_autostart: bool = setting(
+        True,
+        "Start the worker loop with the server, unless it was stopped; false leaves it to whoever "
+        "starts it.",
+    )
+    runner_log_lines: int = setting(
+        500,
+        "Lines of the worker's log that are kept. They are held in memory and stored once a "
+        "second.",
+        "lines",
+        ge=1,
+        le=100_000,
+    )
     task_timeout_seconds: float = setting(
         3600,
         "Active time a task may take unless its request says otherwise. A hanging agent must not "

@@ -141,7 +141,7 @@ async def run_here(request: TaskRequest, registry: AgentRegistry) -> AsyncIterat
         if source is not None:
             source.fail(error)
 
-    settings = RuntimeSettings(database_url="sqlite://")
+    settings = RuntimeSettings(database_url="sqlite://", runner_autostart=True)
     async with open_service(settings, registry, on_fatal=failed) as service:
         submission = await service.submit(request, owner=OWNER, attach=True)
         assert submission.reader is not None

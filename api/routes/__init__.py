@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from starlette.routing import Route
 
-from api.auth import EXECUTE, READ
+from api.auth import ADMIN, EXECUTE, READ
 from api.components import Components
 from api.endpoint import Endpoint, Rule
-from api.routes import artifacts, execute, health, page, shares, tasks, tickets
+from api.routes import artifacts, execute, health, page, runner, shares, tasks, tickets
 
 _STREAM = {"POST": Rule(execute.stream, EXECUTE, streams=True)}
 _EXECUTE = {"POST": Rule(execute.execute, EXECUTE)}
@@ -35,6 +35,14 @@ ROUTES: dict[str, dict[str, Rule]] = {
         "PUT": Rule(shares.replace, EXECUTE),
     },
     "/api/stream-tickets": {"POST": Rule(tickets.issue, READ)},
+    "/api/task-runner/status": {"GET": Rule(runner.status, READ)},
+    "/api/task-runner/start": {"POST": Rule(runner.start, ADMIN)},
+    "/api/task-runner/stop": {"POST": Rule(runner.stop, ADMIN)},
+    "/api/task-runner/clear-logs": {"POST": Rule(runner.clear_logs, ADMIN)},
+    "/api/task-runner/logs": {
+        "GET": Rule(runner.logs, READ, streams=True, ticket=tickets.RUNNER_LOG)
+    },
+    "/api/task-runner/logs-history": {"GET": Rule(runner.logs_history, READ)},
     "/healthz": {"GET": Rule(health.alive, None)},
     "/readyz": {"GET": Rule(health.ready, None)},
     **{path: {"GET": Rule(page.show, None)} for path in page.PATHS},

@@ -14,7 +14,9 @@ async def alive(call: Call) -> None:
 async def ready(call: Call) -> None:
     """`GET /readyz`: 503 while the database, the worker or a drain forbids new tasks."""
     service = call.components.service
-    checks = {"worker": "ok" if service.worker.accepting else "not claiming"}
+    # Stopped is a state somebody chose: tasks are accepted and wait.
+    claims = service.worker.accepting or service.runner.stopped
+    checks = {"worker": "ok" if claims else "not claiming"}
     if service.draining:
         checks["worker"] = "draining"
     try:

@@ -14,6 +14,9 @@ from orchestrator.progress import Limits
 from orchestrator.runs import RunOptions
 from orchestrator.runtime.channels import MAX_BYTES, Channels
 from orchestrator.runtime.dispatch import InProcessDispatcher
+from orchestrator.runtime.narrator import Narrator
+from orchestrator.runtime.runner import Runner
+from orchestrator.runtime.runner_log import RunnerLog
 from orchestrator.runtime.service import NODE, TaskService
 from orchestrator.runtime.watchdog import Watchdog
 from orchestrator.runtime.worker import Worker
@@ -63,6 +66,7 @@ async def open_service(
                 yield service
             finally:  # whatever ended it, runs must not go on behind a closed database
                 await service.drain(0 if service.draining else settings.drain_seconds)
+                await service.runner.log.close()
                 watchdog.close()
         finally:
             await writer.close()
@@ -79,6 +83,8 @@ def _assemble(
         max_agent_output_bytes=settings.max_agent_output_bytes,
         max_artifact_bytes=settings.max_artifact_bytes,
     )
+    log = RunnerLog(database, writer, clock, keep=settings.runner_log_lines)
+    narrator = Narrator(log, clock, slots=settings.max_concurrent_tasks)
     options = RunOptions(
         registry=registry,
         clock=clock,
@@ -86,6 +92,7 @@ def _assemble(
         cancel_grace_seconds=settings.cancel_grace_seconds,
         task_timeout_seconds=settings.task_timeout_seconds,
         redact=redact,
+        observer=narrator,
     )
 
     async def page(id: int, after: int) -> FramePage | None:
@@ -94,5 +101,13 @@ def _assemble(
 
     channels = Channels(max_bytes=settings.channel_bytes, page=page)
     dispatcher = InProcessDispatcher(max_per_owner=settings.max_running_per_owner)
-    worker = Worker(database, writer, channels, dispatcher, options, settings=settings, node=NODE)
-    return TaskService(database, writer, channels, worker, options, settings=settings)
+    worker = Worker(
+        database, writer, channels, dispatcher, options, narrator, settings=settings, node=NODE
+    )
+    runner = Runner(
+        worker, database, writer, channels, log, narrator,
+        clock=clock, node=NODE, autostart=settings.runner_autostart,
+    )  # fmt: skip
+    return TaskService(
+        database, writer, channels, worker, runner, narrator, options, settings=settings
+    )

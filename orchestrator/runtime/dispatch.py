@@ -40,6 +40,9 @@ class Dispatcher(Protocol):
     def ended(self, owner: str) -> None:
         """A task of this owner runs no longer."""
 
+    def clear(self) -> None:
+        """Forget all tasks that wait."""
+
     def __len__(self) -> int:
         """How many tasks wait."""
 
@@ -87,6 +90,11 @@ class InProcessDispatcher:
         self._running[owner] -= 1
         if self._running[owner] <= 0:
             del self._running[owner]
+
+    def clear(self) -> None:
+        """Forget all tasks that wait."""
+        self._queues.clear()
+        self._waiting = 0
 
     def __len__(self) -> int:
         return self._waiting

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from functools import partial
 
 import orjson
@@ -25,8 +26,20 @@ from orchestrator.tasks import TaskStatus
 logger = logging.getLogger(__name__)
 
 
-async def recover(writer: Writer, settings: RuntimeSettings, clock: Clock) -> list[Waiting]:
+async def recover(
+    writer: Writer,
+    settings: RuntimeSettings,
+    clock: Clock,
+    *,
+    tell: Callable[[Lost, str], None],
+) -> list[Waiting]:
     """Bring every task into a state that needs no run.
+
+    Args:
+        writer: For every move.
+        settings: What becomes of them.
+        clock: For timestamps.
+        tell: Called with each of them and the status it has now.
 
     Returns:
         The queued tasks that may start, oldest first.
@@ -48,6 +61,7 @@ async def recover(writer: Writer, settings: RuntimeSettings, clock: Clock) -> li
             "task recovered",
             extra={"task_id": lost.task_id, "from_status": lost.status, "to_status": status},
         )
+        tell(lost, status)
     return await writer.submit(recovery.find_queued)
 
 

@@ -29,7 +29,9 @@ from orchestrator.events import to_json
 from orchestrator.runs import RunOptions, created_event, first_starts
 from orchestrator.runtime.channels import Channels, Reader
 from orchestrator.runtime.dispatch import Delivery
+from orchestrator.runtime.narrator import Narrator
 from orchestrator.runtime.recovery import recover
+from orchestrator.runtime.runner import Runner
 from orchestrator.runtime.sharing import Sharing
 from orchestrator.runtime.snapshots import listed, read_only, snapshot
 from orchestrator.runtime.worker import Worker
@@ -77,6 +79,8 @@ class TaskService:
         writer: Where they are written.
         channels: Where readers wait.
         worker: Who runs them.
+        runner: Who starts and stops the worker.
+        narrator: Told of what is recovered.
         options: The agents and how to treat them.
         settings: Limits.
     """
@@ -87,6 +91,8 @@ class TaskService:
         writer: Writer,
         channels: Channels,
         worker: Worker,
+        runner: Runner,
+        narrator: Narrator,
         options: RunOptions,
         *,
         settings: RuntimeSettings,
@@ -95,6 +101,9 @@ class TaskService:
         self._writer = writer
         self._channels = channels
         self._worker = worker
+        self._narrator = narrator
+        self.runner = runner
+        """Starts and stops the worker."""
         self._options = options
         self._settings = settings
         self._clock = options.clock
@@ -418,15 +427,17 @@ class TaskService:
 
     async def start(self) -> None:
         """Recover what a dead process left, and begin to run tasks."""
-        waiting = await recover(self._writer, self._settings, self._clock)
-        for task in waiting:
-            self._worker.offer(Delivery(*task))
+        await self.runner.log.load()
+        waiting = await recover(
+            self._writer, self._settings, self._clock, tell=self._narrator.recovered
+        )
         self._remove_rows(await self._writer.submit(deletion.find_marked))
-        self._worker.start()
+        await self.runner.open(waiting)
 
     async def drain(self, seconds: float) -> None:
         """Take no new tasks, let running ones end, hand the rest back to the queue."""
         self.draining = True
+        self.runner.close()
         await self._worker.drain(seconds)
         for removing in self._removing:
             removing.cancel()

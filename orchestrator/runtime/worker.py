@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -27,6 +27,7 @@ from orchestrator.runs import (
 from orchestrator.runtime.channels import Channels
 from orchestrator.runtime.dispatch import Delivery, Dispatcher
 from orchestrator.runtime.history import load_progress
+from orchestrator.runtime.narrator import Narrator
 from orchestrator.runtime.recorder import LogRecorder
 from orchestrator.settings import RuntimeSettings
 from orchestrator.store import tasks
@@ -66,9 +67,15 @@ class Worker:
         channels: Where committed events are shown.
         dispatcher: What is next.
         options: The agents and how to treat them.
+        narrator: Told of every run.
         settings: Limits.
         node: Name of this process in the task table.
     """
+
+    on_waiting: Callable[[Delivery], None] = staticmethod(lambda delivery: None)
+    """Called with a task that was queued while nothing is claimed."""
+    on_failure: Callable[[BaseException], None]
+    """Called when claiming fails; pauses the worker, which is started again later."""
 
     def __init__(
         self,
@@ -77,6 +84,7 @@ class Worker:
         channels: Channels,
         dispatcher: Dispatcher,
         options: RunOptions,
+        narrator: Narrator,
         *,
         settings: RuntimeSettings,
         node: str,
@@ -86,15 +94,18 @@ class Worker:
         self._channels = channels
         self._dispatcher = dispatcher
         self._options = options
+        self._narrator = narrator
         self._settings = settings
         self._node = node
         self._clock = options.clock
-        self._slots = settings.max_concurrent_tasks
+        self.slots = settings.max_concurrent_tasks
+        """How many tasks run at once."""
         self._taken = 0
         self._running: dict[int, Run] = {}
         self._asyncio_tasks: set[asyncio.Task[None]] = set()
         self._accepting = False
-        self._handing_back = False
+        self.handing_back = False
+        """Whether what runs is stopped and goes back to the queue."""
         self._freed = asyncio.Event()
         self.stragglers: set[asyncio.Task[Any]] = set()
         """Agents that run on after their attempt was closed."""
@@ -117,19 +128,40 @@ class Worker:
     def start(self) -> None:
         """Begin to claim."""
         self._accepting = True
+        self.handing_back = False
         self._fill()
+
+    def pause(self) -> None:
+        """Claim nothing more; what runs goes on."""
+        self._accepting = False
+
+    def hand_back(self) -> None:
+        """Stop what runs, also what is being claimed or loaded just now; it is queued again."""
+        self.handing_back = True
+        for run in self._running.values():
+            if run.task_run is not None:
+                run.task_run.stop("hand_back")
 
     def offer(self, delivery: Delivery) -> None:
         """A task was queued."""
         self._dispatcher.offer(delivery)
-        self._fill()
+        if self._accepting:
+            self._fill()
+        else:
+            self.on_waiting(delivery)
+
+    def refill(self, deliveries: Iterable[Delivery]) -> None:
+        """Replace what waits by what the task table says."""
+        self._dispatcher.clear()
+        for delivery in deliveries:
+            self._dispatcher.offer(delivery)
 
     def reserve(self, owner: str) -> bool:
         """Take a slot for a task that is about to be submitted, if nobody waits for one.
 
         Every reserved slot ends in `run` or `release`.
         """
-        if not self.accepting or self._taken >= self._slots or len(self._dispatcher):
+        if not self.accepting or self._taken >= self.slots or len(self._dispatcher):
             return False
         if not self._dispatcher.may_start(owner):
             return False
@@ -173,15 +205,12 @@ class Worker:
         self._accepting = False
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._idle()
-        self._handing_back = True  # also what is being claimed or loaded just now
+                await self.idle()
         self._writer.stop_waiting()
-        for run in self._running.values():
-            if run.task_run is not None:
-                run.task_run.stop("hand_back")
-        await self._idle()
+        self.hand_back()
+        await self.idle()
 
-    async def _idle(self) -> None:
+    async def idle(self) -> None:
         """Wait until no slot is taken."""
         while self._taken:
             self._freed.clear()
@@ -193,7 +222,13 @@ class Worker:
 
     def _fill(self) -> None:
         """Claim as many queued tasks as there are free slots."""
-        while self.accepting and self._taken < self._slots:
+        try:
+            self._claim_waiting()
+        except Exception as error:  # the loop must not end with what it tripped over
+            self.on_failure(error)
+
+    def _claim_waiting(self) -> None:
+        while self.accepting and self._taken < self.slots:
             delivery = self._dispatcher.next()
             if delivery is None:
                 return
@@ -210,7 +245,7 @@ class Worker:
             self._writer.post(
                 claim,
                 partial(self._claimed, delivery.owner),
-                partial(self._not_claimed, delivery.owner),
+                partial(self._not_claimed, delivery),
                 waits=True,
             )
 
@@ -220,9 +255,10 @@ class Worker:
         else:
             self.run(claimed)
 
-    def _not_claimed(self, owner: str, error: BaseException) -> None:
-        logger.error("a claim failed: %s", error)
-        self.release(owner)
+    def _not_claimed(self, delivery: Delivery, error: BaseException) -> None:
+        self._dispatcher.offer(delivery)  # it is claimed again once the loop runs again
+        self.on_failure(error)
+        self.release(delivery.owner)
 
     async def _run(
         self, run: Run, claimed: Claimed, request: TaskRequest | None, begun: Sequence[str]
@@ -232,10 +268,13 @@ class Worker:
         try:
             status = await self._drive(run, claimed, request, begun)
             logger.info("task ended", extra={**context, "status": status})
+            self._narrator.run_ended(run.key.task_id, status)
         except AppendRefused as error:
             logger.warning("run lost: %s", error, extra=context)
+            self._narrator.run_ended(run.key.task_id, "", why=str(error))
         except StorageError as error:
             logger.error("run lost, the next start recovers it: %s", error, extra=context)
+            self._narrator.run_ended(run.key.task_id, "", why=str(error))
         finally:
             self._leave(run)
 
@@ -284,6 +323,7 @@ class Worker:
             request = TaskRequest.model_validate_json(claimed.request)
             earlier = await self._database.read(partial(load_progress, id=run.key.id))
             earlier.active_seconds = claimed.active_ms / 1000
+        self._narrator.run_began(run.key.task_id, run.owner, request, waiting=len(self._dispatcher))
         missing = [r for r in request.selected_agents if r not in self._options.registry]
         if missing:
             return RunResult(
@@ -292,7 +332,7 @@ class Worker:
             )  # fmt: skip
         info = task_info(run.key.task_id, request)
         run.task_run = TaskRun(self._options, info, request, recorder, earlier)
-        if self._handing_back:
+        if self.handing_back:
             run.task_run.stop("hand_back")
         if run.stopped:
             run.task_run.stop("cancel")

@@ -22,6 +22,8 @@ class Lost(NamedTuple):
     updated: int
     recoveries: int
     cancel_requested_by: str | None
+    title: str
+    owner: str
 
 
 class Waiting(NamedTuple):
@@ -47,9 +49,9 @@ class LeftOver(NamedTuple):
 def find_lost(connection: Connection) -> list[Lost]:
     """Tasks in a state that only a run can hold."""
     rows = connection.execute(
-        "SELECT id, task_id, status, request, active_ms, updated, recoveries, cancel_requested_by"
-        " FROM task WHERE ended IS NULL AND status IN ('running', 'pausing', 'cancelling')"
-        " ORDER BY id"
+        "SELECT id, task_id, status, request, active_ms, updated, recoveries, cancel_requested_by,"
+        " title, owner FROM task"
+        " WHERE ended IS NULL AND status IN ('running', 'pausing', 'cancelling') ORDER BY id"
     )
     return [Lost(*row) for row in rows]
 

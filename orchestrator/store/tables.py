@@ -208,6 +208,21 @@ class SigningKey(_Table, table=True):
     value: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
 
 
+class RunnerLine(_Table, table=True):
+    """A line of the worker's log."""
+
+    __tablename__ = "runner_log"
+
+    id: int = Field(sa_column=Column(BIG_KEY, primary_key=True))
+    at: int = Field(sa_column=Column(BigInteger, nullable=False))
+    thread: int = Field(sa_column=Column(Integer, nullable=False))
+    type: str = Field(sa_column=Column(String(8), nullable=False))
+    words: str = Field(sa_column=Column(Text, nullable=False))
+    task_id: str | None = Field(sa_column=Column(String(36)))
+    title: str | None = Field(sa_column=Column(Text))
+    owner: str | None = Field(sa_column=Column(String(255)))
+
+
 class Node(_Table, table=True):
     """A process that writes here; `batch` tells after an I/O error whether a commit took place."""
 
@@ -216,3 +231,5 @@ class Node(_Table, table=True):
     id: str = Field(sa_column=Column(String(64), primary_key=True))
     batch: int = Field(sa_column=_big())
     started: int = Field(sa_column=Column(BigInteger, nullable=False))
+    runner_stopped: int | None = Field(sa_column=_big(None))
+    """Since when the worker loop is to stand still; a restart does not change it."""

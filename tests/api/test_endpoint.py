@@ -72,7 +72,8 @@ async def test_no_answer_is_cached_or_sniffed(tmp_path: Path) -> None:
         for path, rules in ROUTES.items():
             for method in rules:
                 body = TWO if method == "POST" else None
-                answer = await alice.call(method, target(path, task_id), body)
+                async with alice.open(method, target(path, task_id), body) as answer:
+                    pass  # its header is enough: the log of the worker has no end
                 assert answer.header("x-content-type-options") == "nosniff" or (
                     answer.status == 204 and answer.header("content-type") is None
                 ), (method, path)

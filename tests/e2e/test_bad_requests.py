@@ -21,6 +21,7 @@ pytestmark = pytest.mark.e2e
 
 GHOST = "00000000-0000-4000-8000-000000000000"
 STREAM = "/api/agents/execute/stream"
+RUNNER = "/api/task-runner"
 GOOD = task({"agent": "scripted-1", "texts": ["a"]})
 LEAKS = (
     b"Traceback",
@@ -369,6 +370,19 @@ def rows() -> list[Bad]:
             STREAM,
             [("X-HTTP-Method-Override", "POST")],
         ),
+        Bad("log", 400, "invalid-last-event-id", None, "GET", f"{RUNNER}/logs?after=x"),
+        Bad(
+            "log cursor",
+            400,
+            "invalid-last-event-id",
+            None,
+            "GET",
+            f"{RUNNER}/logs",
+            [("Last-Event-ID", "1.5")],
+        ),
+        Bad("start", 403, "forbidden", None, path=f"{RUNNER}/start"),
+        Bad("get start", 405, "method-not-allowed", None, "GET", f"{RUNNER}/start"),
+        Bad("head of the log", 405, "method-not-allowed", None, "DELETE", f"{RUNNER}/logs"),
         Bad("TRACE", 405, "method-not-allowed", None, "TRACE"),
         Bad("PATCH", 405, "method-not-allowed", GOOD, "PATCH", "/api/tasks"),
     ]

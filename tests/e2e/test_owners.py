@@ -21,6 +21,7 @@ HANG = task({"agent": "scripted-1", "texts": ["secret words"], "outcome": "hang"
 FILES = {"selectedAgents": ["librarian"], "inputs": {"files": {"a.html": "secret words"}}}
 
 OPEN, SUBMIT, LIST, TASK, NAMED = "open", "submit", "list", "task", "named"
+ADMIN = "admin"
 
 
 class Row(NamedTuple):
@@ -57,6 +58,12 @@ MATRIX: dict[tuple[str, str], Row] = {
     ("PUT", "/api/tasks/{task_id}/shares"): Row(TASK, 200, 200, body={"subjects": ["gina"]}),
     ("POST", "/api/stream-tickets"): Row(NAMED, 201, 201, shared=True, body={"taskId": "{}"}),
     ("DELETE", "/api/tasks/{task_id}"): Row(TASK, 409, 204),
+    ("GET", "/api/task-runner/status"): Row(OPEN, 200, 200),
+    ("GET", "/api/task-runner/logs"): Row(LIST, 200, 200),
+    ("GET", "/api/task-runner/logs-history"): Row(LIST, 200, 200),
+    ("POST", "/api/task-runner/start"): Row(ADMIN, 403, 403),
+    ("POST", "/api/task-runner/stop"): Row(ADMIN, 403, 403),
+    ("POST", "/api/task-runner/clear-logs"): Row(ADMIN, 403, 403),
 }
 """A new route needs a row here."""
 LAST = (("POST", "/api/tasks/{task_id}/cancel"), ("DELETE", "/api/tasks/{task_id}"))
@@ -218,6 +225,29 @@ async def test_lists_and_counts_hold_nothing_of_others(
     ghost = await carol.call("POST", "/api/tasks", {**TWO, "after": [GHOST]})
     assert (refused.status, refused.body) == (422, ghost.body), "after tells nothing either"
     await alice.call("POST", f"/api/tasks/{running}/cancel")
+
+
+async def test_what_lists_things_shows_everybody_their_own(
+    server: ServerProcess, alice: Client
+) -> None:
+    await alice.run(TWO)
+    stranger = caller(server, "dan who looks around")
+    for (method, path), row in MATRIX.items():
+        if row.kind == LIST:
+            assert b"secret" not in (await read(stranger, method, path)).body, path
+            if path != "/api/tasks/active":
+                assert b"secret title" in (await read(alice, method, path)).body, path
+
+
+async def test_what_only_admins_may_is_refused_to_everybody_else(
+    server: ServerProcess, alice: Client
+) -> None:
+    for (method, path), row in MATRIX.items():
+        assert (ROUTES[path][method].scope == "admin") == (row.kind == ADMIN), path
+        if row.kind == ADMIN:
+            refused = await alice.call(method, path)
+            assert (refused.status, refused.slug) == (403, "forbidden"), path
+            assert "admin" in str(refused.header("www-authenticate")), path
 
 
 async def test_no_route_answers_a_token_that_came_any_other_way(server: ServerProcess) -> None:

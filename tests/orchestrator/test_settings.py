@@ -39,6 +39,8 @@ def test_defaults_are_those_of_the_contract() -> None:
         "MAX_QUEUED_TASKS": "10000",
         "MAX_THREADS": "32",
         "MAX_STRAGGLERS": "16",
+        "RUNNER_AUTOSTART": "true",
+        "RUNNER_LOG_LINES": "500",
         "TASK_TIMEOUT_SECONDS": "3600",
         "ON_RESTART": "resume",
         "RECOVER_MAX_AGE_SECONDS": "",
@@ -180,5 +182,5 @@ def test_every_setting_says_what_it_does() -> None:
     for row in describe_settings(RuntimeSettings()):
         assert row.help.endswith("."), row.name
         assert bool(row.unit) == row.name.startswith(("MAX_", "RECOVER_", "CHANNEL_")) or (
-            row.unit == "seconds"
+            row.unit in ("seconds", "lines", "days")
         ), row.name

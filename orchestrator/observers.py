@@ -1,0 +1,35 @@
+"""Observers: who hears what a run does, beside the log of its task."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from orchestrator.agents import TaskInfo
+from orchestrator.attempts import Outcome
+
+
+class RunObserver(Protocol):
+    """Hears of attempts; must neither raise nor take long."""
+
+    def attempt_began(self, task: TaskInfo, role: str, attempt: int) -> None:
+        """An attempt of an agent begins."""
+
+    def attempt_ended(
+        self, task: TaskInfo, role: str, attempt: int, outcome: Outcome, seconds: float
+    ) -> None:
+        """It has ended, and its end is stored or will be with the end of the task."""
+
+
+class NoObserver:
+    """Nobody listens."""
+
+    def attempt_began(self, task: TaskInfo, role: str, attempt: int) -> None:
+        """Nothing happens."""
+
+    def attempt_ended(
+        self, task: TaskInfo, role: str, attempt: int, outcome: Outcome, seconds: float
+    ) -> None:
+        """Nothing happens."""
+
+
+NOBODY: RunObserver = NoObserver()
