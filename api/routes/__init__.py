@@ -9,7 +9,7 @@ from starlette.routing import Route
 from api.auth import ADMIN, EXECUTE, READ
 from api.components import Components
 from api.endpoint import Endpoint, Rule
-from api.routes import artifacts, execute, health, page, runner, shares, tasks, tickets
+from api.routes import artifacts, execute, export, health, page, runner, shares, tasks, tickets
 
 _STREAM = {"POST": Rule(execute.stream, EXECUTE, streams=True)}
 _EXECUTE = {"POST": Rule(execute.execute, EXECUTE)}
@@ -27,6 +27,7 @@ ROUTES: dict[str, dict[str, Rule]] = {
         "GET": Rule(tasks.stream, READ, streams=True, ticket=tickets.TASK)
     },
     "/api/tasks/{task_id}/events": {"GET": Rule(tasks.events, READ)},
+    "/api/tasks/{task_id}/export": {"GET": Rule(export.download, READ)},
     "/api/tasks/{task_id}/artifacts": {"GET": Rule(artifacts.index, READ)},
     "/api/tasks/{task_id}/artifacts/{role}/{name}": {"GET": Rule(artifacts.download, READ)},
     "/api/tasks/{task_id}/cancel": {"POST": Rule(tasks.cancel, EXECUTE)},

@@ -29,6 +29,7 @@ from orchestrator.events import to_json
 from orchestrator.runs import RunOptions, created_event, first_starts
 from orchestrator.runtime.channels import Channels, Reader
 from orchestrator.runtime.dispatch import Delivery
+from orchestrator.runtime.exports.source import ExportSource
 from orchestrator.runtime.narrator import Narrator
 from orchestrator.runtime.recovery import recover
 from orchestrator.runtime.runner import Runner
@@ -360,6 +361,18 @@ class TaskService:
         if found is None:
             raise TaskNotFound(task_id)
         return found, self._pieces(found.id)
+
+    async def export(
+        self, task_id: str, *, owner: str | None, shared: bool = False
+    ) -> ExportSource:
+        """A task as it stands now, to be written as one of `orchestrator.runtime.exports`.
+
+        Raises:
+            TaskNotFound: There is none, or it is somebody else's and not `shared`.
+        """
+        return await ExportSource.open(
+            self._database, task_id, owner=owner, shared=shared, now_ms=self._clock.wall_ms()
+        )
 
     async def cancel(
         self,

@@ -120,6 +120,12 @@ def _change_open(
     return None if changed else AttemptClosed(f"attempt {attempt} of {role} has ended")
 
 
+def output_of(session: Session, id: int, role: str) -> str | None:
+    """The JSON text of what the last attempt of an agent delivered."""
+    query = select(AgentRun.output).where(AgentRun.task == id, AgentRun.role == role)
+    return session.exec(query.order_by(col(AgentRun.attempt).desc()).limit(1)).first()
+
+
 def of_task(session: Session, id: int) -> list[AgentRun]:
     """All attempts of a task, oldest first."""
     query = select(AgentRun).where(AgentRun.task == id)

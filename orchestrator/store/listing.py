@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -75,17 +76,16 @@ def page(
         query = query.where(col(Task.id) < before)
     found = list(session.exec(query.order_by(col(Task.id).desc()).limit(limit)))
     runs: dict[int, list[AgentRun]] = {task.id: [] for task in found}
-    # Without outputs and checkpoints, which may be megabytes each and are in no list.
-    light = (defer(cast("Any", AgentRun.output)), defer(cast("Any", AgentRun.checkpoint)))
-    attempts = (
-        select(AgentRun)
-        .options(*light)
-        .where(col(AgentRun.task).in_(list(runs)))
-        .order_by(col(AgentRun.started), col(AgentRun.attempt))
-    )
-    for run in session.exec(attempts):
+    for run in attempts(session, list(runs)):
         runs[run.task].append(run)
     return [(task, runs[task.id]) for task in found]
+
+
+def attempts(session: Session, ids: Sequence[int]) -> list[AgentRun]:
+    """All attempts of some tasks, oldest first, without what may be megabytes each."""
+    light = (defer(cast("Any", AgentRun.output)), defer(cast("Any", AgentRun.checkpoint)))
+    query = select(AgentRun).options(*light).where(col(AgentRun.task).in_(ids))
+    return list(session.exec(query.order_by(col(AgentRun.started), col(AgentRun.attempt))))
 
 
 def count_unfinished(session: Session) -> dict[str, int]:

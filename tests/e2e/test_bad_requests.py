@@ -412,6 +412,12 @@ def rows() -> list[Bad]:
         Bad("ticket for nobody", 404, "not-found", {"taskId": GHOST}, "POST", tickets),
         Bad("scope of nobody", 400, "invalid-parameter", None, "GET", "/api/tasks?scope=theirs"),
     ]  # fmt: skip
+    for query in ("format=pdf", "format=ZIP", "format=md&format=zip", "format=%ff"):
+        export = f"/api/tasks/{GHOST}/export?{query}"
+        found.append(Bad(f"export {query}", 400, "invalid-parameter", None, "GET", export))
+    export = f"/api/tasks/{GHOST}/export"
+    found.append(Bad("export of nobody", 404, "not-found", None, "GET", export))
+    found.append(Bad("export by POST", 405, "method-not-allowed", None, "POST", export))
     for ticket in ("", "x", "x.y", "." * 3, "A" * 5000, "eyJhbGciOiJub25lIn0.e30."):
         stream = f"/api/tasks/{GHOST}/stream?ticket={ticket}"
         found.append(Bad(f"ticket {ticket:.9}", 401, "unauthorized", None, "GET", stream))
@@ -456,7 +462,7 @@ def assert_answered(bad: Bad, answer: Answer) -> None:
 
 def test_the_table_is_long_enough() -> None:
     names = [bad.name for bad in rows()]
-    assert len(names) >= 240
+    assert len(names) >= 250
     assert len(set(names)) == len(names)
 
 

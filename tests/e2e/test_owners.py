@@ -51,6 +51,7 @@ MATRIX: dict[tuple[str, str], Row] = {
     ("GET", "/api/tasks/{task_id}"): Row(TASK, 200, 200, shared=True),
     ("GET", "/api/tasks/{task_id}/stream"): Row(TASK, 200, 200, shared=True),
     ("GET", "/api/tasks/{task_id}/events"): Row(TASK, 200, 200, shared=True),
+    ("GET", "/api/tasks/{task_id}/export"): Row(TASK, 200, 200, shared=True),
     ("GET", "/api/tasks/{task_id}/artifacts"): Row(TASK, 200, 200, shared=True),
     ("GET", "/api/tasks/{task_id}/artifacts/{role}/{name}"): Row(TASK, 404, 200, shared=True),
     ("POST", "/api/tasks/{task_id}/cancel"): Row(TASK, 202, 409),
