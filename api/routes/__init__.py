@@ -9,7 +9,18 @@ from starlette.routing import Route
 from api.auth import ADMIN, EXECUTE, READ
 from api.components import Components
 from api.endpoint import Endpoint, Rule
-from api.routes import artifacts, execute, export, health, page, runner, shares, tasks, tickets
+from api.routes import (
+    artifacts,
+    execute,
+    export,
+    health,
+    metrics,
+    page,
+    runner,
+    shares,
+    tasks,
+    tickets,
+)
 
 _STREAM = {"POST": Rule(execute.stream, EXECUTE, streams=True)}
 _EXECUTE = {"POST": Rule(execute.execute, EXECUTE)}
@@ -44,6 +55,7 @@ ROUTES: dict[str, dict[str, Rule]] = {
         "GET": Rule(runner.logs, READ, streams=True, ticket=tickets.RUNNER_LOG)
     },
     "/api/task-runner/logs-history": {"GET": Rule(runner.logs_history, READ)},
+    "/metrics": {"GET": Rule(metrics.show, ADMIN)},
     "/healthz": {"GET": Rule(health.alive, None)},
     "/readyz": {"GET": Rule(health.ready, None)},
     **{path: {"GET": Rule(page.show, None)} for path in page.PATHS},

@@ -61,7 +61,7 @@ async def open_service(
         try:
             service = _assemble(settings, registry, database, writer, clock or Clock(), redact)
             await service.start()
-            watchdog = Watchdog()
+            watchdog = service.watchdog = Watchdog()
             try:
                 yield service
             finally:  # whatever ended it, runs must not go on behind a closed database

@@ -35,6 +35,8 @@ from orchestrator.runtime.recovery import recover
 from orchestrator.runtime.runner import Runner
 from orchestrator.runtime.sharing import Sharing
 from orchestrator.runtime.snapshots import listed, read_only, snapshot
+from orchestrator.runtime.vitals import Vitals, read_vitals
+from orchestrator.runtime.watchdog import Watchdog
 from orchestrator.runtime.worker import Worker
 from orchestrator.settings import RuntimeSettings
 from orchestrator.store import (
@@ -112,6 +114,8 @@ class TaskService:
         self._removing: set[asyncio.Task[None]] = set()
         self.sharing = Sharing(database, writer)
         """Who may read whose tasks."""
+        self.watchdog: Watchdog | None = None
+        """Who notices that the loop stands, once somebody does."""
         self.draining = False
         """Whether no new tasks are taken."""
 
@@ -433,6 +437,12 @@ class TaskService:
         """
         obtain = partial(signing_keys.obtain, name=name, fresh=secrets.token_bytes(32))
         return await self._writer.submit(obtain)
+
+    async def vitals(self) -> Vitals:
+        """How this runtime is at the moment."""
+        return await read_vitals(
+            self._database, self._writer, self._channels, self._worker, self.watchdog
+        )
 
     async def counts(self) -> dict[str, int]:
         """How many unfinished tasks there are, by status."""

@@ -83,6 +83,12 @@ class Database:
         """Tell a second process, should one come, where this one can be reached."""
         self._lock.announce(address)
 
+    @property
+    def size(self) -> int:
+        """Bytes of the file and of the log that is not in it yet."""
+        files = (self.path, self.path.with_name(f"{self.path.name}-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
     def connect(self) -> Connection:
         """Open a connection of the driver, in autocommit mode: transactions are begun by hand."""
         try:

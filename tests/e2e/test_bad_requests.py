@@ -415,6 +415,7 @@ def rows() -> list[Bad]:
     for query in ("format=pdf", "format=ZIP", "format=md&format=zip", "format=%ff"):
         export = f"/api/tasks/{GHOST}/export?{query}"
         found.append(Bad(f"export {query}", 400, "invalid-parameter", None, "GET", export))
+    found.append(Bad("metrics", 403, "forbidden", None, "GET", "/metrics"))
     export = f"/api/tasks/{GHOST}/export"
     found.append(Bad("export of nobody", 404, "not-found", None, "GET", export))
     found.append(Bad("export by POST", 405, "method-not-allowed", None, "POST", export))
@@ -427,7 +428,6 @@ def rows() -> list[Bad]:
         "/.env",
         "/tasks.db",
         "/.git/HEAD",
-        "/metrics",
         "/api/tasks/%00",
         "/%2e%2e/%2e%2e/etc/passwd",
         "/api/tasks/..%2f..%2f",

@@ -62,6 +62,7 @@ MATRIX: dict[tuple[str, str], Row] = {
     ("GET", "/api/task-runner/status"): Row(OPEN, 200, 200),
     ("GET", "/api/task-runner/logs"): Row(LIST, 200, 200),
     ("GET", "/api/task-runner/logs-history"): Row(LIST, 200, 200),
+    ("GET", "/metrics"): Row(ADMIN, 403, 403),
     ("POST", "/api/task-runner/start"): Row(ADMIN, 403, 403),
     ("POST", "/api/task-runner/stop"): Row(ADMIN, 403, 403),
     ("POST", "/api/task-runner/clear-logs"): Row(ADMIN, 403, 403),
