@@ -127,17 +127,58 @@ class Client:
     async def cancel(self, task_id: str, *, last_event_id: int | None = None) -> str:
         """Cancel a task; harmless when it is being cancelled already.
 
+        This and the other controls act on the task as the caller knows it: what has ended, was
+        paused, resumed or retried behind the last event the caller has seen stays as it is, and
+        that is a `ServerError` with status 409.
+
         Args:
             task_id: Which.
-            last_event_id: Number of the last event the caller has seen; if the task has ended
-                since, that is an error.
+            last_event_id: Number of the last event the caller has seen; None looks it up first.
 
         Returns:
             The status it has now: ``cancelled``, or ``cancelling`` while its agents stop.
         """
-        query = "" if last_event_id is None else f"?lastEventId={last_event_id}"
-        answer = await self._json("POST", f"{task_path(task_id)}/cancel{query}")
-        return str(answer["status"])
+        return await self._control("cancel", task_id, last_event_id)
+
+    async def pause(
+        self, task_id: str, *, stop_now: bool = False, last_event_id: int | None = None
+    ) -> str:
+        """Pause a task: it starts no more agents; harmless when it is paused already.
+
+        Args:
+            task_id: Which.
+            stop_now: Stop the agents that run, too; they start again when it is resumed.
+            last_event_id: As for `cancel`.
+
+        Returns:
+            The status it has now: ``paused``, or ``pausing`` while agents run.
+        """
+        mode = "&mode=now" if stop_now else ""
+        return await self._control("pause", task_id, last_event_id, mode)
+
+    async def resume(self, task_id: str, *, last_event_id: int | None = None) -> str:
+        """Let a paused task go on; harmless when that was asked for already.
+
+        Args:
+            task_id: Which.
+            last_event_id: As for `cancel`.
+
+        Returns:
+            The status it has now: ``queued``, or ``running`` when it had not come to its pause.
+        """
+        return await self._control("resume", task_id, last_event_id)
+
+    async def retry(self, task_id: str, *, last_event_id: int | None = None) -> str:
+        """Run what did not complete once more, in the same task and log.
+
+        Args:
+            task_id: Which.
+            last_event_id: As for `cancel`.
+
+        Returns:
+            The status it has now: ``queued``, or ``running`` when it was retried before.
+        """
+        return await self._control("retry", task_id, last_event_id)
 
     async def agents(self) -> list[dict[str, Any]]:
         """The agents the server offers, as the wire describes them."""
@@ -208,6 +249,15 @@ class Client:
         except (AttributeError, KeyError, TypeError, ValueError):
             words = f"{self.server} answered {status} {response.reason_phrase}".rstrip()
             return ServerError(status, "", f"{words}, which is no answer of a Poststream server.")
+
+    async def _control(
+        self, name: str, task_id: str, last_event_id: int | None, query: str = ""
+    ) -> str:
+        path = task_path(task_id)
+        if last_event_id is None:
+            last_event_id = (await self._json("GET", f"{path}/events?limit=1"))["lastEventId"]
+        answer = await self._json("POST", f"{path}/{name}?lastEventId={last_event_id}{query}")
+        return str(answer["status"])
 
     async def _json(self, method: str, path: str) -> Any:
         response = await self._request(method, path)

@@ -16,7 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 from api.auth import EXECUTE, Principal
 from api.components import Components
 from api.errors import Forbidden, Header, InvalidParameter, MethodNotAllowed, Unauthorized
-from api.headers import query_values
+from api.headers import parse_cursor, query_values
 from api.problems import send_problem
 from orchestrator.errors import TaskNotFound
 
@@ -79,6 +79,15 @@ class Call:
             return values[0].decode() if values and values[0] else None
         except UnicodeDecodeError:
             raise InvalidParameter(name, "is no UTF-8") from None
+
+    @property
+    def last_event_id(self) -> int | None:
+        """``?lastEventId=``: the last event the caller has seen before it asked for a change.
+
+        Raises:
+            InvalidLastEventId: It is none, or given twice.
+        """
+        return parse_cursor(query_values(self.scope["query_string"], "lastEventId"))
 
     def number(self, name: str, *, default: int, least: int, most: int) -> int:
         """A query parameter that is a number.

@@ -162,6 +162,20 @@ class TaskStream:
         """
         return await self._client.cancel(self.task_id, last_event_id=self.last_event_id)
 
+    async def pause(self, *, stop_now: bool = False) -> str:
+        """Pause the task as this stream knows it; see `Client.pause`."""
+        return await self._client.pause(
+            self.task_id, stop_now=stop_now, last_event_id=self.last_event_id
+        )
+
+    async def resume(self) -> str:
+        """Let the task go on as this stream knows it; see `Client.resume`."""
+        return await self._client.resume(self.task_id, last_event_id=self.last_event_id)
+
+    async def retry(self) -> str:
+        """Run what did not complete once more, as this stream knows it; see `Client.retry`."""
+        return await self._client.retry(self.task_id, last_event_id=self.last_event_id)
+
     def __aiter__(self) -> AsyncIterator[StreamedEvent]:
         return self
 

@@ -30,9 +30,12 @@ from orchestrator.tasks import rounded_ms
 
 logger = logging.getLogger(__name__)
 
-Stop = Literal["cancel", "timeout", "attempt_timeout", "budget", "hand_back", "lost"]
+Stop = Literal["cancel", "timeout", "attempt_timeout", "budget", "pause", "hand_back", "lost"]
 """Why something that runs is stopped. ``timeout`` is the task's, ``attempt_timeout`` the agent's
 own; ``lost``: the log takes no more of it."""
+
+INTERRUPTIONS: tuple[Stop, ...] = ("pause", "hand_back")
+"""Stops after which an agent runs again, later or elsewhere."""
 
 CANCEL_AGAIN_SECONDS = 1.0
 """Cancel is delivered again this often: code that swallowed it once may heed it later."""
@@ -51,6 +54,8 @@ class Outcome:
     error: str = ""
     code: str = ""
     retryable: bool = False
+    interrupted: bool = False
+    """Whether it was stopped to be run again: that is no failure."""
 
     @property
     def delivered(self) -> bool:
@@ -101,10 +106,14 @@ class Attempt:
         return self.agent_task if self.agent_task and not self.agent_task.done() else None
 
     def stop(self, reason: Stop) -> None:
-        """Ask the attempt to end; the first reason stands, but `lost` beats all."""
-        if reason not in ("attempt_timeout", "hand_back"):
-            self._final = True
-        if self._stop is None or reason == "lost":
+        """Ask the attempt to end.
+
+        The first reason stands, but the end of the task beats an interruption, and `lost` all.
+        """
+        ends_task = reason not in ("attempt_timeout", *INTERRUPTIONS)
+        self._final = self._final or ends_task
+        beats = self._stop is None or (self._stop in INTERRUPTIONS and ends_task)
+        if beats or reason == "lost":
             self._stop = reason
             self._wake()
 
@@ -207,6 +216,7 @@ class Attempt:
             error=str(cleaned(self._redact(error)[:4000])),
             code=str(cleaned(code)),
             retryable=retryable,
+            interrupted=self._stop in INTERRUPTIONS,
             output=AgentOutput(artifacts=tuple(self._reporter.artifacts.values())),
         )
 
@@ -219,7 +229,7 @@ class Attempt:
                 return "The agent was stopped because the task used up its active time.", "timeout"
             case "budget":
                 return "The agent was stopped because the task's budget is used up.", "cancelled"
-            case "hand_back":
+            case "pause" | "hand_back":
                 return "The agent was interrupted and will run again.", "interrupted"
             case _:
                 return "The agent was cancelled.", "cancelled"
@@ -268,7 +278,7 @@ class Attempt:
             draft = self._completion(outcome, fields)
         else:
             again = may_retry and outcome.retryable and not self._final
-            will_retry = self._stop == "hand_back" or again
+            will_retry = again or (self._stop in INTERRUPTIONS and not self._final)
             draft = self._reporter.draft(
                 "agent_error",
                 **fields,

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from orchestrator.agents import AgentContext, AgentOutput, AgentRegistry, TaskInfo
-from orchestrator.attempts import Attempt, Outcome, Stop, start_event
+from orchestrator.attempts import INTERRUPTIONS, Attempt, Outcome, Stop, start_event
 from orchestrator.clock import Clock
 from orchestrator.events import Draft, Usage
 from orchestrator.observers import NOBODY, RunObserver
@@ -53,13 +53,19 @@ class Progress:
     """Agents that failed for good; they run again only by a retry of the task."""
     attempts: dict[str, int] = field(default_factory=dict)
     """Attempts begun so far."""
+    failures: dict[str, int] = field(default_factory=dict)
+    """Attempts that failed since the submit or the last retry of the task; `max_attempts` counts
+    them. One that was interrupted is none."""
     checkpoints: dict[str, Any] = field(default_factory=dict)
     """What agents want back."""
     begun: set[str] = field(default_factory=set)
     """Agents whose next attempt is opened already, by the transaction that claimed the task."""
     active_seconds: float = 0.0
-    """Time the task has been active."""
+    """Time the task has been active since the submit or the last retry."""
     usage: Usage | None = None
+    """What all attempts consumed."""
+    spent: Usage | None = None
+    """What those since the submit or the last retry consumed, which the budget counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +73,7 @@ class RunResult:
     """How a run ended."""
 
     status: TaskStatus
-    """An end state; `queued` when the run was stopped to be continued elsewhere."""
+    """An end state; `queued` or `paused` when the run was stopped to be continued later."""
     outputs: Mapping[str, AgentOutput]
     failed: Mapping[str, Outcome]
     """Last outcome of the agents that did not deliver."""
@@ -110,7 +116,8 @@ class TaskRun:
         self._ended |= self._earlier.failed
         self._running: dict[str, asyncio.Task[None]] = {}
         self._attempts: dict[str, Attempt] = {}
-        self._usage = self._earlier.usage
+        self._began: float | None = None
+        self._held = False
         self._stop: Stop | None = None
         self._broken: Exception | None = None
         self._signal: asyncio.Future[None] | None = None
@@ -119,16 +126,38 @@ class TaskRun:
         """Agents that ran on after their attempt was closed, with their roles."""
 
     def stop(self, reason: Stop) -> None:
-        """Stop what runs and start nothing more; `drive` returns within the grace period."""
-        if self._stop in (None, "hand_back") or reason == "lost":
+        """Stop what runs and start nothing more; `drive` returns within the grace period.
+
+        The first reason stands, but one that ends the task beats an interruption, the end of the
+        process a pause, and `lost` all.
+        """
+        interrupted = self._stop in INTERRUPTIONS and reason != "pause"
+        if self._stop is None or interrupted or reason == "lost":
             self._stop = reason
         self._stopped.set()
         for attempt in self._attempts.values():
             attempt.stop(reason)
         self._wake()
 
+    def hold(self) -> None:
+        """Start nothing more; what runs goes on to its end, and `drive` returns then."""
+        self._held = True
+        self._stopped.set()
+        self._wake()
+
+    def go_on(self) -> None:
+        """Take `hold`, and a stop for a pause, back. Agents that were stopped start again."""
+        self._held = False
+        if self._stop == "pause":
+            self._stop = None
+        if self._stop is None:
+            self._stopped.clear()
+        self._wake()
+
     async def drive(self) -> RunResult:
-        """Run the agents to the end.
+        """Run the agents to the end, or until there is nothing to do after `stop` or `hold`.
+
+        May be called again after `go_on`.
 
         Raises:
             AppendRefused: The log takes nothing of this run any more; its agents were stopped.
@@ -159,7 +188,9 @@ class TaskRun:
         timeout = self._request.timeout_seconds or self._options.task_timeout_seconds
         budget = self._request.budget.seconds if self._request.budget else None
         limits: list[tuple[float | None, Stop]] = [(timeout, "timeout"), (budget, "budget")]
-        used = self._earlier.active_seconds
+        now = self._options.clock.monotonic()
+        self._began = now if self._began is None else self._began
+        used = self._earlier.active_seconds + now - self._began
         return [
             loop.call_later(max(0.0, seconds - used), self.stop, reason)
             for seconds, reason in limits
@@ -169,7 +200,7 @@ class TaskRun:
     def _ready(self) -> list[str]:
         if self._broken is not None:
             return []
-        if self._stop is not None:  # what was begun with the claim must have an end all the same
+        if self._stop is not None or self._held:  # what the claim has begun must have an end
             return [role for role in self._earlier.begun if role not in self._running]
         ended = {role: outcome.delivered for role, outcome in self._ended.items()}
         return self._plan.ready(ended, self._running)
@@ -188,30 +219,37 @@ class TaskRun:
 
     async def _run_role(self, role: str) -> None:
         try:
-            if self._stop is not None and role not in self._earlier.begun:
+            if (self._stop is not None or self._held) and role not in self._earlier.begun:
                 return  # it came between the decision and this first step
-            self._ended[role] = await self._try_role(role)
-            self._spend(self._ended[role].usage)
+            outcome = await self._try_role(role)
+            if outcome is not None:
+                self._ended[role] = outcome
+                self._spend(outcome.usage)
         except Exception as error:  # whatever it is, `drive` raises it; nothing is started again
             self._broken = self._broken or error
             self.stop("lost")
         finally:
             self._running.pop(role, None)
 
-    async def _try_role(self, role: str) -> Outcome:
+    async def _try_role(self, role: str) -> Outcome | None:
+        """Try an agent as often as it may; None when it is to be tried again later."""
         options = self._options.registry[role].options
-        failures = 0
+        failures = self._earlier.failures
         while True:
-            may_retry = failures + 1 < options.max_attempts
+            may_retry = failures.get(role, 0) + 1 < options.max_attempts
             outcome = await self._attempt(role, may_retry=may_retry)
-            failures += 1
-            if not (outcome.retryable and may_retry) or self._stop is not None:
+            if outcome.interrupted:
+                return None
+            if not (outcome.retryable and may_retry):
                 return outcome
-            doubled = options.retry_delay_seconds * 2 ** min(failures - 1, 30)
-            delay = min(doubled, MAX_RETRY_DELAY_SECONDS)
-            await self._delay(delay * self._options.clock.entropy.uniform(0.5, 1.0))
-            if self._stop is not None:
-                return outcome
+            failures[role] = failures.get(role, 0) + 1
+            if self._stop is None and not self._held:
+                doubled = options.retry_delay_seconds * 2 ** min(failures[role] - 1, 30)
+                delay = min(doubled, MAX_RETRY_DELAY_SECONDS)
+                await self._delay(delay * self._options.clock.entropy.uniform(0.5, 1.0))
+            if self._stop is not None or self._held:
+                later = self._stop is None or self._stop in INTERRUPTIONS
+                return None if later else outcome
 
     async def _attempt(self, role: str, *, may_retry: bool) -> Outcome:
         options = self._options
@@ -268,16 +306,18 @@ class TaskRun:
 
     def _spend(self, usage: Usage | None) -> None:
         if usage is not None:
-            self._usage = usage if self._usage is None else add_usage(self._usage, usage)
+            earlier = self._earlier
+            earlier.usage = add_usage(earlier.usage or Usage(), usage)
+            earlier.spent = add_usage(earlier.spent or Usage(), usage)
             self._check_budget()
 
     def _check_budget(self) -> None:
-        budget = self._request.budget
-        if budget is None or self._usage is None:
+        budget, spent = self._request.budget, self._earlier.spent
+        if budget is None or spent is None:
             return
-        tokens = self._usage.input_tokens + self._usage.output_tokens
+        tokens = spent.input_tokens + spent.output_tokens
         if (budget.tokens is not None and tokens >= budget.tokens) or (
-            budget.cost_usd is not None and self._usage.cost_usd >= budget.cost_usd
+            budget.cost_usd is not None and spent.cost_usd >= budget.cost_usd
         ):
             self.stop("budget")
 
@@ -303,13 +343,16 @@ class TaskRun:
             failed=failed,
             code=code,
             error=error,
-            usage=self._usage,
+            usage=self._earlier.usage,
             not_stopped=self._not_stopped(),
         )
 
     def _verdict(self, failed: Mapping[str, Outcome]) -> tuple[TaskStatus, str, str]:
         delivered = len(self._ended) - len(failed)
-        if self._stop is not None and delivered < len(self._plan.roles):
+        later = self._stop in INTERRUPTIONS or (self._stop is None and self._held)
+        if later and self._plan.ready({r: o.delivered for r, o in self._ended.items()}, ()):
+            return (TaskStatus.QUEUED if self._stop == "hand_back" else TaskStatus.PAUSED), "", ""
+        if self._stop is not None and not later and delivered < len(self._plan.roles):
             return self._stop_verdict()
         words = "; ".join(f"{role}: {outcome.error}" for role, outcome in failed.items())
         if failed and self._plan.stops_on_error and len(failed) < len(self._plan.roles):
@@ -324,8 +367,6 @@ class TaskRun:
                 return TaskStatus.TIMED_OUT, "timeout", "The task used up its active time."
             case "budget":
                 return TaskStatus.FAILED, "budget_exhausted", "The task used up its budget."
-            case "hand_back":
-                return TaskStatus.QUEUED, "", ""
             case _:
                 return TaskStatus.CANCELLED, "cancelled", "The task was cancelled."
 

@@ -24,6 +24,7 @@ class _Checker:
         self.delivered: set[str] = set()
         self.given_up: set[str] = set()
         self.ended = False
+        self.paused = False
 
     def read(self, seq: int, event: Mapping[str, Any]) -> None:
         assert event["seq"] == seq, f"number {event['seq']} stands where {seq} should"
@@ -35,6 +36,10 @@ class _Checker:
         if self.ended:
             retried = event["type"] == "task_state" and event["reason"] == "retry"
             assert retried, "only a retry follows a terminal event"
+        if self.paused:
+            moves = event["type"] in ("task_state", "task_error")
+            assert moves, "a paused task is resumed or ended, and nothing else"
+            self.paused = False
         getattr(self, f"_{event['type']}")(event)
 
     def _task_created(self, event: Mapping[str, Any]) -> None:
@@ -66,9 +71,11 @@ class _Checker:
             self.given_up.add(event["agentRole"])
 
     def _task_state(self, event: Mapping[str, Any]) -> None:
-        if event["reason"] in ("recovered", "handed_back"):
+        if event["state"] in ("queued", "paused"):
             assert not self.open, f"nobody runs the task, but attempts are open: {self.open}"
-            assert set(event["done"]) == self.delivered, "done names the agents that are finished"
+            told = event["reason"] == "worker_stopped" or set(event["done"]) == self.delivered
+            assert told, "done names the agents that are finished"
+        self.paused = event["state"] == "paused"
         if event["reason"] == "retry":
             assert self.ended, "a retry follows a terminal event"
             self.ended = False

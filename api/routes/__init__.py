@@ -11,6 +11,7 @@ from api.components import Components
 from api.endpoint import Endpoint, Rule
 from api.routes import (
     artifacts,
+    controls,
     execute,
     export,
     health,
@@ -41,7 +42,10 @@ ROUTES: dict[str, dict[str, Rule]] = {
     "/api/tasks/{task_id}/export": {"GET": Rule(export.download, READ)},
     "/api/tasks/{task_id}/artifacts": {"GET": Rule(artifacts.index, READ)},
     "/api/tasks/{task_id}/artifacts/{role}/{name}": {"GET": Rule(artifacts.download, READ)},
-    "/api/tasks/{task_id}/cancel": {"POST": Rule(tasks.cancel, EXECUTE)},
+    "/api/tasks/{task_id}/cancel": {"POST": Rule(controls.cancel, EXECUTE)},
+    "/api/tasks/{task_id}/pause": {"POST": Rule(controls.pause, EXECUTE)},
+    "/api/tasks/{task_id}/resume": {"POST": Rule(controls.resume, EXECUTE)},
+    "/api/tasks/{task_id}/retry": {"POST": Rule(controls.retry, EXECUTE)},
     "/api/tasks/{task_id}/shares": {
         "GET": Rule(shares.show, READ, owned=True),
         "PUT": Rule(shares.replace, EXECUTE),

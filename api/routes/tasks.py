@@ -1,4 +1,4 @@
-"""Reading, following and controlling tasks."""
+"""Reading, following and deleting tasks."""
 
 from __future__ import annotations
 
@@ -91,28 +91,12 @@ async def events(call: Call) -> None:
     await call.answer(body.encode(), headers=headers)
 
 
-async def cancel(call: Call) -> None:
-    """`POST /api/tasks/{id}/cancel`."""
-    task_id = call.path("task_id")
-    status = await call.components.service.cancel(
-        task_id,
-        owner=call.owner,
-        requested_by=call.principal.subject,
-        last_event_id=_last_event_id(call),
-    )
-    await call.answer({"taskId": task_id, "status": status}, status=202)
-
-
 async def delete(call: Call) -> None:
     """`DELETE /api/tasks/{id}`."""
     await call.components.service.delete(
-        call.path("task_id"), owner=call.owner, last_event_id=_last_event_id(call)
+        call.path("task_id"), owner=call.owner, last_event_id=call.last_event_id
     )
     await call.answer_nothing()
-
-
-def _last_event_id(call: Call) -> int | None:
-    return parse_cursor(query_values(call.scope["query_string"], "lastEventId"))
 
 
 def _filter(call: Call) -> TaskFilter:

@@ -34,6 +34,10 @@ class AgentFold:
     items_failed: int = 0
     failure: dict[str, Any] | None = None
     """The `agent_error` after which it is not tried again."""
+    failures: int = 0
+    """Attempts that failed since the submit or the last retry of the task."""
+    settled: int = 0
+    """Attempts before the last retry of the task."""
 
     @property
     def text(self) -> str:
@@ -63,7 +67,11 @@ def fold(session: Session, id: int) -> tuple[dict[str, AgentFold], int]:
         last_seq = seq
         if type == "agent_start":
             event = orjson.loads(data)
-            folds[event["agentRole"]] = AgentFold(event["attempt"])
+            role = event["agentRole"]
+            before = folds.get(role, _NOTHING)
+            folds[role] = AgentFold(
+                event["attempt"], failures=before.failures, settled=before.settled
+            )
         elif type == "agent_progress":
             event = orjson.loads(data)
             current = folds.get(event["agentRole"])
@@ -71,12 +79,17 @@ def fold(session: Session, id: int) -> tuple[dict[str, AgentFold], int]:
                 current.add(event)
         elif type == "agent_error":
             event = orjson.loads(data)
-            if event["agentRole"] in folds and not event["willRetry"]:
-                folds[event["agentRole"]].failure = event
+            if (current := folds.get(event["agentRole"])) is not None:
+                current.failures += event["status"] != "cancelled"
+                current.failure = None if event["willRetry"] else event
         elif type == "task_state" and orjson.loads(data)["reason"] == "retry":
             for current in folds.values():
-                current.failure = None
+                current.failure, current.failures = None, 0
+                current.settled = current.attempt
     return folds, last_seq
+
+
+_NOTHING = AgentFold()
 
 
 def load_progress(session: Session, *, id: int) -> Progress:
@@ -84,6 +97,7 @@ def load_progress(session: Session, *, id: int) -> Progress:
     folds, _ = fold(session, id)
     progress = Progress()
     for role, folded in folds.items():
+        progress.failures[role] = folded.failures
         if folded.failure is not None:
             status, error, code = (folded.failure[name] for name in ("status", "error", "code"))
             progress.failed[role] = Outcome(status=status, error=error, code=code)
@@ -98,6 +112,8 @@ def load_progress(session: Session, *, id: int) -> Progress:
         if run.usage is not None:
             usage = Usage.model_validate_json(run.usage)
             progress.usage = add_usage(progress.usage or Usage(), usage)
+            if run.attempt > folds[run.role].settled:
+                progress.spent = add_usage(progress.spent or Usage(), usage)
         if run.status == AgentStatus.COMPLETED:
             progress.outputs[run.role] = _output(run, folds, saved)
     return progress

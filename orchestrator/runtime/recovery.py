@@ -69,11 +69,13 @@ def _recover(connection: Connection, *, lost: Lost, settings: RuntimeSettings, n
     """Decide and store; returns the new status."""
     if lost.status == TaskStatus.CANCELLING:
         return recovery.close_cancelled(connection, lost, now=now).own.status
+    if lost.status == TaskStatus.PAUSING:  # it runs again only if somebody wants it to
+        return recovery.requeue(connection, lost, now=now).status
     if lost.recoveries >= settings.recover_max_attempts:
         error = f"The server ended {lost.recoveries + 1} times while no agent finished in between."
         ended = recovery.close(connection, lost, error=error, code="crash_loop", now=now)
         return ended.own.status
-    if lost.status == TaskStatus.RUNNING and not _goes_on(lost, settings, now):
+    if not _goes_on(lost, settings, now):
         error = "The server ended while the task ran, and the task was not to go on."
         ended = recovery.close(connection, lost, error=error, code="interrupted", now=now)
         return ended.own.status

@@ -28,6 +28,7 @@ from orchestrator.errors import (
 from orchestrator.events import to_json
 from orchestrator.runs import RunOptions, created_event, first_starts
 from orchestrator.runtime.channels import Channels, Reader
+from orchestrator.runtime.controls import Controls
 from orchestrator.runtime.dispatch import Delivery
 from orchestrator.runtime.exports.source import ExportSource
 from orchestrator.runtime.narrator import Narrator
@@ -39,21 +40,14 @@ from orchestrator.runtime.vitals import Vitals, read_vitals
 from orchestrator.runtime.watchdog import Watchdog
 from orchestrator.runtime.worker import Worker
 from orchestrator.settings import RuntimeSettings
-from orchestrator.store import (
-    artifacts,
-    deletion,
-    events,
-    listing,
-    signing_keys,
-    submissions,
-    tasks,
-)  # fmt: skip
+from orchestrator.store import artifacts, deletion, events, listing, signing_keys, submissions
+from orchestrator.store.controls import Call
 from orchestrator.store.database import Database, Session
 from orchestrator.store.events import RunKey, StoredEvent
 from orchestrator.store.listing import TaskFilter
 from orchestrator.store.submissions import NewTask, Submitted
 from orchestrator.store.tables import Artifact, Task
-from orchestrator.store.tasks import Cancelled, Claimed
+from orchestrator.store.tasks import Claimed
 from orchestrator.store.writer import Writer
 from orchestrator.tasks import END_STATES, TaskRequest, TaskStatus, request_hash
 
@@ -75,7 +69,7 @@ class Submission:
 
 
 class TaskService:
-    """Submits, reads, follows and cancels tasks. Made by `open_service`.
+    """Submits, reads, follows and controls tasks. Made by `open_service`.
 
     Args:
         database: Where tasks are read.
@@ -111,6 +105,7 @@ class TaskService:
         self._settings = settings
         self._clock = options.clock
         self._entering = 0  # tasks that are being stored and will wait for a slot
+        self._controls = Controls(writer, channels, worker, clock=self._clock, settings=settings)
         self._removing: set[asyncio.Task[None]] = set()
         self.sharing = Sharing(database, writer)
         """Who may read whose tasks."""
@@ -314,16 +309,19 @@ class TaskService:
         """
         if stuck:
             wanted = replace(wanted, stuck_before_ms=self._stuck_before())
-        rows = await self._database.read(
-            partial(listing.page, wanted=wanted, before=before, limit=limit + 1)
-        )
-        entries = [
-            listed(task, runs, stuck_before_ms=self._stuck_before()) for task, runs in rows[:limit]
-        ]
-        if wanted.shared_with is not None:
-            entries = [read_only(entry) for entry in entries]
-        more = rows[limit - 1][0].id if len(rows) > limit else None
-        return entries, more
+        stuck_before_ms = self._stuck_before()
+
+        def read(session: Session) -> tuple[list[dict[str, Any]], int | None]:
+            rows = listing.page(session, wanted, before=before, limit=limit + 1)
+            entries = [
+                listed(session, task, runs, stuck_before_ms=stuck_before_ms)
+                for task, runs in rows[:limit]
+            ]
+            if wanted.shared_with is not None:
+                entries = [read_only(entry) for entry in entries]
+            return entries, rows[limit - 1][0].id if len(rows) > limit else None
+
+        return await self._database.read(read)
 
     async def events(
         self, task_id: str, *, owner: str | None, shared: bool = False, after: int, limit: int
@@ -379,38 +377,44 @@ class TaskService:
         )
 
     async def cancel(
-        self,
-        task_id: str,
-        *,
-        owner: str | None,
-        requested_by: str,
+        self, task_id: str, *, owner: str | None, requested_by: str,
         last_event_id: int | None = None,
-    ) -> str:
-        """Cancel a task; harmless when it is being cancelled already.
-
-        Args:
-            task_id: Which task.
-            owner: Whose it must be; None for anybody's.
-            requested_by: Who asks.
-            last_event_id: Act only if the log still ends here.
-
-        Returns:
-            The status the task has now: `cancelled`, or `cancelling` while its agents stop.
-
-        Raises:
-            TaskNotFound: There is none, or it is somebody else's.
-            TaskConflict: It has ended, or gone on since `last_event_id`.
-        """
-        operation = partial(
-            tasks.cancel, task_id=task_id, owner=owner, requested_by=requested_by,
-            last_event_id=last_event_id, now=self._clock.wall_ms(),
-            grace_ms=int(self._settings.cancel_grace_seconds * 1000),
+    ) -> str:  # fmt: skip
+        """Stop the agents and end the task. See `Controls.control`."""
+        return await self._controls.control(
+            "cancel", task_id, owner=owner, requested_by=requested_by,
+            last_event_id=last_event_id,
         )  # fmt: skip
-        cancelled = await self._writer.submit(operation, self._cancelled, rows=3)
-        logger.info(
-            "cancel", extra={"task_id": task_id, "status": cancelled.status, "by": requested_by}
-        )
-        return cancelled.status
+
+    async def pause(
+        self, task_id: str, *, owner: str | None, requested_by: str,
+        last_event_id: int | None = None, stop_now: bool = False,
+    ) -> str:  # fmt: skip
+        """Start no more agents; `stop_now` also stops those that run. See `Controls.control`."""
+        return await self._controls.control(
+            "pause_now" if stop_now else "pause", task_id, owner=owner, requested_by=requested_by,
+            last_event_id=last_event_id,
+        )  # fmt: skip
+
+    async def resume(
+        self, task_id: str, *, owner: str | None, requested_by: str,
+        last_event_id: int | None = None,
+    ) -> str:  # fmt: skip
+        """Let a paused task go on. See `Controls.control`."""
+        return await self._controls.control(
+            "resume", task_id, owner=owner, requested_by=requested_by,
+            last_event_id=last_event_id,
+        )  # fmt: skip
+
+    async def retry(
+        self, task_id: str, *, owner: str | None, requested_by: str,
+        last_event_id: int | None = None,
+    ) -> str:  # fmt: skip
+        """Run what did not complete once more, in the same task and log. See `Controls.control`."""
+        return await self._controls.control(
+            "retry", task_id, owner=owner, requested_by=requested_by,
+            last_event_id=last_event_id,
+        )  # fmt: skip
 
     async def delete(
         self, task_id: str, *, owner: str | None, last_event_id: int | None = None
@@ -421,10 +425,11 @@ class TaskService:
             TaskNotFound: There is none, or it is somebody else's.
             TaskConflict: It has not ended, or gone on since `last_event_id`.
         """
-        mark = partial(
-            deletion.mark, task_id=task_id, owner=owner, last_event_id=last_event_id,
+        call = Call(
+            "delete", task_id, owner, requested_by="", last_event_id=last_event_id,
             now=self._clock.wall_ms(),
         )  # fmt: skip
+        mark = partial(deletion.mark, call=call)
         id = await self._writer.submit(mark, self._channels.remove)
         self._remove_rows([id])
         logger.info("task deleted", extra={"task_id": task_id})
@@ -462,6 +467,7 @@ class TaskService:
         self.draining = True
         self.runner.close()
         await self._worker.drain(seconds)
+        self._controls.close()
         for removing in self._removing:
             removing.cancel()
 
@@ -547,14 +553,6 @@ class TaskService:
         return Submission(task_id=task_id, status=status, replayed=True, reader=reader)
 
     # -- the rest ----------------------------------------------------------------------------
-
-    def _cancelled(self, cancelled: Cancelled) -> None:
-        if cancelled.ended is not None:
-            self._worker.publish_end(cancelled.ended)
-        elif cancelled.appended is not None:
-            self._channels.publish(cancelled.appended)
-        if cancelled.status == TaskStatus.CANCELLING:
-            self._worker.cancel(cancelled.id)
 
     def _stuck_before(self) -> int:
         return self._clock.wall_ms() - int(self._settings.stuck_after_seconds * 1000)

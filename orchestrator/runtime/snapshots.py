@@ -8,8 +8,9 @@ from typing import Any
 import orjson
 
 from orchestrator.clock import iso
+from orchestrator.controls import Standing, actions
 from orchestrator.runtime.history import AgentFold, fold
-from orchestrator.store import agent_runs, artifacts
+from orchestrator.store import agent_runs, artifacts, dependencies
 from orchestrator.store.database import Session
 from orchestrator.store.tables import AgentRun, Artifact, Task
 from orchestrator.tasks import END_STATES, AgentStatus, TaskStatus
@@ -32,24 +33,26 @@ def snapshot(session: Session, task: Task, *, stuck_before_ms: int) -> dict[str,
     ]
     request = orjson.loads(task.request)
     inputs = {"inputs": request["inputs"]} if "inputs" in request else {}
-    return summary(task, agents, stuck_before_ms=stuck_before_ms) | {
+    return summary(session, task, agents, stuck_before_ms=stuck_before_ms) | {
         **inputs,
         "lastEventId": last_seq,
         "agents": agents,
     }
 
 
-def listed(task: Task, runs: Sequence[AgentRun], *, stuck_before_ms: int) -> dict[str, Any]:
+def listed(
+    session: Session, task: Task, runs: Sequence[AgentRun], *, stuck_before_ms: int
+) -> dict[str, Any]:
     """The entry of a task in a list: the snapshot without texts."""
     agents = [info | _state(info["agentRole"], task, runs) for info in orjson.loads(task.agents)]
-    return summary(task, agents, stuck_before_ms=stuck_before_ms) | {
+    return summary(session, task, agents, stuck_before_ms=stuck_before_ms) | {
         "lastEventId": task.last_seq,
         "agents": agents,
     }
 
 
 def summary(
-    task: Task, agents: Sequence[dict[str, Any]], *, stuck_before_ms: int
+    session: Session, task: Task, agents: Sequence[dict[str, Any]], *, stuck_before_ms: int
 ) -> dict[str, Any]:
     """What is said of a task itself."""
     request = orjson.loads(task.request)
@@ -80,27 +83,26 @@ def summary(
         "error": task.error,
         "code": task.code,
         "usage": None if task.usage is None else orjson.loads(task.usage),
-        "actions": actions(TaskStatus(task.status)),
+        "actions": actions(_standing(session, task)),
     }
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def actions(status: TaskStatus) -> dict[str, dict[str, Any]]:
-    """What may be done with a task in this status, and why not."""
-    ended = status in END_STATES
-    cancel = None if not ended else f"The task is {status}."
-    delete = None if ended else f"The task is {status}; cancel it first."
-    return {"cancel": _action(cancel), "delete": _action(delete)}
-
-
 def read_only(entry: dict[str, Any]) -> dict[str, Any]:
     """A snapshot or an entry of a list for somebody with whom the task is only shared."""
-    reason = "The task is shared with you to read; only its owner may do this."
-    return entry | {"actions": {name: _action(reason) for name in entry["actions"]}}
+    refused = {
+        "allowed": False,
+        "reason": "The task is shared with you to read; only its owner may do this.",
+    }
+    return entry | {"actions": dict.fromkeys(entry["actions"], refused)}
 
 
-def _action(reason: str | None) -> dict[str, Any]:
-    return {"allowed": True} if reason is None else {"allowed": False, "reason": reason}
+def _standing(session: Session, task: Task) -> Standing:
+    blocked = None
+    if task.ended is not None:
+        driver = session.connection().connection
+        blocked = dependencies.outlook(driver, task.owner, task.started, task.request).blocked
+    return Standing(TaskStatus(task.status), task.control, task.agents_failed, blocked)
 
 
 def _agent(
@@ -147,6 +149,8 @@ def _state(role: str, task: Task, runs: Sequence[AgentRun]) -> dict[str, Any]:
         "code": run.code,
         "usage": None if run.usage is None else orjson.loads(run.usage),
     }
+    if run.will_retry and task.status not in END_STATES:
+        fields["status"] = AgentStatus.PENDING
     return {name: value for name, value in fields.items() if value is not None}
 
 

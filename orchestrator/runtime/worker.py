@@ -10,12 +10,11 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from orchestrator.errors import AppendRefused, StorageError, StorageFull
-from orchestrator.events import Draft
 from orchestrator.runs import (
     Progress,
     RunOptions,
@@ -31,11 +30,12 @@ from orchestrator.runtime.narrator import Narrator
 from orchestrator.runtime.recorder import LogRecorder
 from orchestrator.settings import RuntimeSettings
 from orchestrator.store import tasks
+from orchestrator.store.controls import Order
 from orchestrator.store.database import Database
 from orchestrator.store.events import RunKey
 from orchestrator.store.tasks import Claimed, Ended
 from orchestrator.store.writer import Writer
-from orchestrator.tasks import TaskRequest, TaskStatus
+from orchestrator.tasks import END_STATES, OWNED_STATES, TaskRequest, TaskStatus
 
 logger = logging.getLogger(__name__)
 
@@ -48,14 +48,29 @@ class Run:
     owner: str
     task_run: TaskRun | None = None
     """None until it has read what earlier runs have left."""
-    stopped: bool = False
-    """Cancelled before `task_run` was there."""
+    orders: list[Order | Literal["lost"]] = field(default_factory=list)
+    """What it was told before `task_run` was there."""
 
-    def cancel(self) -> None:
-        """Stop its agents; the task is `cancelling`."""
-        self.stopped = True
-        if self.task_run is not None:
-            self.task_run.stop("cancel")
+    def begin(self, task_run: TaskRun) -> TaskRun:
+        """It has read what earlier runs have left."""
+        self.task_run = task_run
+        for order in self.orders:
+            self.tell(order)
+        return task_run
+
+    def tell(self, order: Order | Literal["lost"]) -> None:
+        """Pass an order on; ``lost``: somebody else has ended the task."""
+        if self.task_run is None:
+            self.orders.append(order)
+        elif order == "hold":
+            self.task_run.hold()
+        elif order == "interrupt":
+            self.task_run.hold()
+            self.task_run.stop("pause")
+        elif order == "resume":
+            self.task_run.go_on()
+        else:
+            self.task_run.stop(order)
 
 
 class Worker:
@@ -191,10 +206,10 @@ class Worker:
         self._asyncio_tasks.add(task)
         task.add_done_callback(self._asyncio_tasks.discard)
 
-    def cancel(self, id: int) -> None:
-        """The task is `cancelling`: stop its agents."""
+    def tell(self, id: int, order: Order | Literal["lost"]) -> None:
+        """Tell the run of a task what was decided about it; nothing if it does not run here."""
         if (run := self._running.get(id)) is not None:
-            run.cancel()
+            run.tell(order)
 
     async def drain(self, seconds: float) -> None:
         """Claim nothing more, wait for what runs, then hand the rest back to the queue.
@@ -284,8 +299,11 @@ class Worker:
         recorder = self._recorder(run, claimed.active_ms, claimed.log_bytes)
         try:
             result = await self._result(run, claimed, request, begun, recorder)
-            if result.status == TaskStatus.QUEUED:
-                await recorder.flush()
+            while run.task_run is not None and result.status not in END_STATES:
+                status = await self._let_go(run, recorder, result)
+                if status not in OWNED_STATES:
+                    return status
+                result = await run.task_run.drive()  # the pause was taken back, or a cancel came
             return await self._end(run, recorder, result)
         except (AppendRefused, StorageFull):  # in the drain: what needs less room must not end it
             raise
@@ -331,36 +349,37 @@ class Worker:
                 error=f"This server has no agent {missing[0]!r} any more.",
             )  # fmt: skip
         info = task_info(run.key.task_id, request)
-        run.task_run = TaskRun(self._options, info, request, recorder, earlier)
+        task_run = run.begin(TaskRun(self._options, info, request, recorder, earlier))
         if self.handing_back:
-            run.task_run.stop("hand_back")
-        if run.stopped:
-            run.task_run.stop("cancel")
-        return await run.task_run.drive()
+            task_run.stop("hand_back")
+        return await task_run.drive()
 
     async def _end(self, run: Run, recorder: LogRecorder, result: RunResult) -> str:
-        active_ms = recorder.active_ms
-        if result.status == TaskStatus.QUEUED:
-            try:
-                return await self._hand_back(run, result, active_ms=active_ms)
-            except AppendRefused as refused:
-                if refused.status != TaskStatus.CANCELLING:
-                    raise
-                result = replace(result, status=TaskStatus.CANCELLED, code="cancelled")
         ended = await recorder.finish(
-            terminal_event(result, active_ms, self._clock.wall_ms()),
+            terminal_event(result, recorder.active_ms, self._clock.wall_ms()),
             completed=len(result.outputs),
             failed=len(result.failed),
             publish=self.publish_end,
         )
         return ended.own.status
 
-    async def _hand_back(self, run: Run, result: RunResult, *, active_ms: int) -> str:
-        now = self._clock.wall_ms()
-        fields = {"state": "queued", "reason": "handed_back", "done": list(result.outputs)}
-        draft = Draft("task_state", fields, now)
-        hand_back = partial(tasks.hand_back, run=run.key, draft=draft, active_ms=active_ms, now=now)
-        appended = await self._writer.submit(hand_back, self._channels.publish, waits=True)
+    async def _let_go(self, run: Run, recorder: LogRecorder, result: RunResult) -> str:
+        """Leave the task paused or in the queue.
+
+        Returns:
+            Its status: one in which this run holds it still, when there is more to do.
+        """
+        await recorder.flush()
+        let_go = partial(
+            tasks.let_go, run=run.key, handing_back=result.status == TaskStatus.QUEUED,
+            active_ms=recorder.active_ms, now=self._clock.wall_ms(),
+        )  # fmt: skip
+        try:
+            appended = await self._writer.submit(let_go, self._channels.publish, waits=True)
+        except AppendRefused as refused:
+            if refused.status not in OWNED_STATES:
+                raise
+            return str(refused.status)
         return appended.status
 
     def publish_end(self, ended: Ended) -> None:
@@ -372,7 +391,8 @@ class Worker:
             self.offer(Delivery(id, task_id, owner, priority, round))
 
     def _leave(self, run: Run) -> None:
-        del self._running[run.key.id]
+        if self._running.get(run.key.id) is run:  # a retry may have been faster
+            del self._running[run.key.id]
         for role, straggler in run.task_run.stragglers if run.task_run else ():
             logger.warning("agent did not stop", extra={"task_id": run.key.task_id, "agent": role})
             self.stragglers.add(straggler)

@@ -33,18 +33,23 @@ def end(connection: Connection, run: RunKey, draft: Draft, output: Any) -> None:
     usage = fields.get("usage")
     changed = connection.execute(
         "UPDATE agent_run SET status = ?, output = ?, error = ?, code = ?, usage = ?, ended = ?,"
-        " execution_ms = ? WHERE task = ? AND role = ? AND attempt = ? AND status = 'running'",
+        " execution_ms = ?, will_retry = ?"
+        " WHERE task = ? AND role = ? AND attempt = ? AND status = 'running'",
         (
             status.value, None if output is None else to_json(output), fields.get("error"),
             fields.get("code"), None if usage is None else to_json(usage), draft.at_ms,
-            fields["executionTime"], run.id, fields["agentRole"], fields["attempt"],
+            fields["executionTime"], fields.get("willRetry", False),
+            run.id, fields["agentRole"], fields["attempt"],
         ),
     ).rowcount  # fmt: skip
     if changed != 1:
         raise StorageError(f"attempt {fields['attempt']} of {fields['agentRole']} has ended")
 
 
-def close_open(connection: Connection, id: int, now: int, *, will_retry: bool) -> list[Draft]:
+def close_open(
+    connection: Connection, id: int, now: int, *, will_retry: bool,
+    error: str = "The server ended while the agent ran.", code: str = "interrupted",
+) -> list[Draft]:  # fmt: skip
     """Close the attempts of a task that have no end; the events are stored by the caller."""
     rows = connection.execute(
         "SELECT role, attempt, started FROM agent_run WHERE task = ? AND status = 'running'"
@@ -59,17 +64,30 @@ def close_open(connection: Connection, id: int, now: int, *, will_retry: bool) -
             "attempt": attempt,
             "status": "cancelled",
             "executionTime": rounded_ms(seconds),
-            "error": "The server ended while the agent ran.",
-            "code": "interrupted",
+            "error": error,
+            "code": code,
             "willRetry": will_retry,
         }
         connection.execute(
             "UPDATE agent_run SET status = 'cancelled', error = ?, code = ?, ended = ?,"
-            " execution_ms = ? WHERE task = ? AND role = ? AND attempt = ?",
-            (fields["error"], "interrupted", now, fields["executionTime"], id, role, attempt),
+            " execution_ms = ?, will_retry = ? WHERE task = ? AND role = ? AND attempt = ?",
+            (error, code, now, fields["executionTime"], will_retry, id, role, attempt),
         )
         drafts.append(Draft("agent_error", fields, now))
     return drafts
+
+
+def delivered(connection: Connection, id: int) -> list[str]:
+    """Roles of a task that delivered, in the order in which they did."""
+    query = "SELECT role FROM agent_run WHERE task = ? AND status = 'completed'"
+    return [row[0] for row in connection.execute(f"{query} ORDER BY ended, role", (id,))]
+
+
+def reopen(connection: Connection, id: int) -> None:
+    """What did not complete is tried again: attempts that follow will come."""
+    connection.execute(
+        "UPDATE agent_run SET will_retry = true WHERE task = ? AND status <> 'completed'", (id,)
+    )
 
 
 def set_checkpoint(

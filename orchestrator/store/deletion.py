@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from orchestrator.errors import CursorBeyondEnd, PoststreamError, TaskConflict, TaskNotFound
+from orchestrator.errors import PoststreamError
+from orchestrator.store import controls
+from orchestrator.store.controls import Call
 from orchestrator.store.database import Connection
-from orchestrator.tasks import END_STATES
 
 ROWS = 500  # more in one transaction would make every other writer wait
 PIECES = 64  # 16 MiB of artifacts
@@ -33,32 +34,19 @@ _STEPS = (
 )
 
 
-def mark(
-    connection: Connection, task_id: str, *, owner: str | None, last_event_id: int | None, now: int
-) -> int | PoststreamError:
+def mark(connection: Connection, call: Call) -> int | PoststreamError:
     """Mark a finished task as deleted; its idempotency key is free from then on.
 
     Returns:
         `task.id`; refused with `TaskNotFound`, `TaskConflict` or `CursorBeyondEnd`.
     """
-    row = connection.execute(
-        "SELECT id, status, last_seq FROM task"
-        " WHERE task_id = ? AND owner = coalesce(?, owner) AND deleted IS NULL",
-        (task_id, owner),
-    ).fetchone()
-    if row is None:
-        return TaskNotFound(task_id)
-    id, status, last_seq = row
-    if status not in END_STATES:
-        return TaskConflict(f"The task is {status}; cancel it first.")
-    if last_event_id is not None and last_event_id > last_seq:
-        return CursorBeyondEnd(last_event_id, last_seq)
-    if last_event_id is not None and last_event_id != last_seq:
-        return TaskConflict("The task has gone on since then.")
+    found = controls.find(connection, call)
+    if isinstance(found, PoststreamError):
+        return found
     connection.execute(
-        "UPDATE task SET deleted = ?, idempotency_key = NULL WHERE id = ?", (now, id)
+        "UPDATE task SET deleted = ?, idempotency_key = NULL WHERE id = ?", (call.now, found.id)
     )
-    return int(id)
+    return found.id
 
 
 def remove_rows(connection: Connection, id: int) -> bool:

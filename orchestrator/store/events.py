@@ -116,13 +116,6 @@ def number(task_id: str, drafts: Sequence[Draft], *, last_seq: int) -> list[Stor
     ]
 
 
-def has_turned(connection: Connection, id: int, *, after: int) -> bool:
-    """Whether a task ended or changed its state behind an event; mere progress does not count."""
-    turned = "SELECT 1 FROM event WHERE task = ? AND seq > ? AND type IN ("
-    types = "'task_complete', 'task_error', 'task_state'"
-    return connection.execute(f"{turned}{types}) LIMIT 1", (id, after)).fetchone() is not None
-
-
 def refusal(connection: Connection, run: RunKey) -> AppendRefused:
     """Why a run's write was refused: another epoch, or another status."""
     row = connection.execute("SELECT epoch, status FROM task WHERE id = ?", (run.id,)).fetchone()

@@ -21,7 +21,7 @@ class Lost(NamedTuple):
     active_ms: int
     updated: int
     recoveries: int
-    cancel_requested_by: str | None
+    requested_by: str | None
     title: str
     owner: str
 
@@ -49,7 +49,7 @@ class LeftOver(NamedTuple):
 def find_lost(connection: Connection) -> list[Lost]:
     """Tasks in a state that only a run can hold."""
     rows = connection.execute(
-        "SELECT id, task_id, status, request, active_ms, updated, recoveries, cancel_requested_by,"
+        "SELECT id, task_id, status, request, active_ms, updated, recoveries, requested_by,"
         " title, owner FROM task"
         " WHERE ended IS NULL AND status IN ('running', 'pausing', 'cancelling') ORDER BY id"
     )
@@ -79,23 +79,16 @@ def find_queued(connection: Connection) -> list[Waiting]:
 def requeue(connection: Connection, lost: Lost, *, now: int) -> Appended:
     """`running` → `queued` (reason recovered), `pausing` → `paused`; open attempts are closed."""
     drafts = agent_runs.close_open(connection, lost.id, now, will_retry=True)
-    done = [
-        row[0]
-        for row in connection.execute(
-            "SELECT role FROM agent_run WHERE task = ? AND status = 'completed'"
-            " ORDER BY ended, role",
-            (lost.id,),
-        )
-    ]
+    done = agent_runs.delivered(connection, lost.id)
     paused = lost.status == TaskStatus.PAUSING
     status = TaskStatus.PAUSED if paused else TaskStatus.QUEUED
     fields: dict[str, Any] = {"state": status.value, "reason": "recovered", "done": done}
     drafts.append(Draft("task_state", fields, now))
     row = connection.execute(
         "UPDATE task SET status = ?, epoch = epoch + 1, round = round + ?, node = NULL,"
-        " queued = ?, updated = ?, recoveries = recoveries + 1, last_seq = last_seq + ?"
-        " WHERE id = ? RETURNING last_seq",
-        (status, 0 if paused else 1, now, now, len(drafts), lost.id),
+        " queued = ?, updated = ?, recoveries = recoveries + 1, last_seq = last_seq + ?,"
+        " turned = last_seq + ? WHERE id = ? RETURNING last_seq",
+        (status, 0 if paused else 1, now, now, len(drafts), len(drafts), lost.id),
     ).fetchone()
     return tasks.store(connection, lost.id, lost.task_id, drafts, row[0], status)
 
@@ -110,16 +103,48 @@ def close(connection: Connection, lost: Lost, *, error: str, code: str, now: int
         "totalExecutionTime": lost.active_ms,
     }
     drafts.append(Draft("task_error", fields, now))
-    return _end(connection, lost, drafts, now)
+    return _end(connection, lost.id, lost.task_id, drafts, active_ms=lost.active_ms, now=now)
 
 
 def close_cancelled(connection: Connection, lost: Lost, *, now: int) -> tasks.Ended:
     """End a lost task that was being cancelled."""
     drafts = agent_runs.close_open(connection, lost.id, now, will_retry=False)
-    drafts.append(tasks.cancelled_event(lost.cancel_requested_by, lost.active_ms, now))
-    return _end(connection, lost, drafts, now)
+    drafts.append(tasks.cancelled_event(lost.requested_by, lost.active_ms, now))
+    return _end(connection, lost.id, lost.task_id, drafts, active_ms=lost.active_ms, now=now)
 
 
-def _end(connection: Connection, lost: Lost, drafts: list[Draft], now: int) -> tasks.Ended:
-    connection.execute("UPDATE task SET epoch = epoch + 1 WHERE id = ?", (lost.id,))
-    return tasks.end(connection, lost.id, lost.task_id, drafts, active_ms=lost.active_ms, now=now)
+def close_overdue(
+    connection: Connection, id: int, *, deadline: int, now: int
+) -> tasks.Ended | None:
+    """End a cancelled task whose owner did not do so in time; None when it did.
+
+    The epoch goes up, so that nothing the owner still writes is taken.
+
+    Args:
+        connection: The writer's.
+        id: `task.id`.
+        deadline: Which cancel, by its deadline: there may have been a retry and another one.
+        now: Milliseconds since 1970.
+    """
+    row = connection.execute(
+        "SELECT task_id, requested_by, active_ms FROM task"
+        " WHERE id = ? AND status = 'cancelling' AND cancel_deadline = ?",
+        (id, deadline),
+    ).fetchone()
+    if row is None:
+        return None
+    task_id, requested_by, active_ms = row
+    drafts = agent_runs.close_open(
+        connection, id, now, will_retry=False, code="not_stopped",
+        error="The agent did not stop in time.",
+    )  # fmt: skip
+    not_stopped = [draft.fields["agentRole"] for draft in drafts]
+    drafts.append(tasks.cancelled_event(requested_by, active_ms, now, not_stopped=not_stopped))
+    return _end(connection, id, task_id, drafts, active_ms=active_ms, now=now)
+
+
+def _end(
+    connection: Connection, id: int, task_id: str, drafts: list[Draft], *, active_ms: int, now: int
+) -> tasks.Ended:
+    connection.execute("UPDATE task SET epoch = epoch + 1 WHERE id = ?", (id,))
+    return tasks.end(connection, id, task_id, drafts, active_ms=active_ms, now=now)

@@ -105,7 +105,8 @@ def tell_one(connection: Connection, *, id: int, round: int, now: int) -> Append
 
 def _tell(connection: Connection, id: int, task_id: str, now: int) -> Appended:
     (last_seq,) = connection.execute(
-        "UPDATE task SET last_seq = last_seq + 1, updated = ? WHERE id = ? RETURNING last_seq",
+        "UPDATE task SET last_seq = last_seq + 1, turned = last_seq + 1, updated = ?"
+        " WHERE id = ? RETURNING last_seq",
         (now, id),
     ).fetchone()
     draft = Draft("task_state", {"state": "queued", "reason": "worker_stopped"}, now)

@@ -13,8 +13,9 @@ from orchestrator.errors import (
     PoststreamError,
 )  # fmt: skip
 from orchestrator.events import Draft
-from orchestrator.store import agent_runs, events
+from orchestrator.store import agent_runs, dependencies, events
 from orchestrator.store.database import Connection
+from orchestrator.store.dependencies import Needed
 from orchestrator.store.events import RunKey, StoredEvent
 from orchestrator.tasks import TaskStatus
 
@@ -89,19 +90,16 @@ def submit(connection: Connection, new: NewTask) -> Submitted | PoststreamError:
         found = find(connection, new.owner, new.idempotency_key, new.body_hash or "")
         if found is not None:
             return found
-    if _unfinished(connection, new.owner, new.max_unfinished) >= new.max_unfinished:
-        return LimitExceeded("unfinished tasks", new.max_unfinished)
+    if (refused := refuse_more(connection, new.owner, new.max_unfinished)) is not None:
+        return refused
     needed = _needed(connection, new)
     if isinstance(needed, InvalidRequest):
         return needed
-    broken = next((t for t, status, _ in needed if status in _BROKEN), None)
+    broken = next((each.task_id for each in needed if each.broken), None)
     if broken is not None:
         return _store_broken(connection, new, broken)
-    waits = dict.fromkeys(id for _, status, id in needed if status != TaskStatus.COMPLETED)
-    return _store(connection, new, list(waits))
+    return _store(connection, new, needed)
 
-
-_BROKEN = (TaskStatus.FAILED, TaskStatus.CANCELLED, TaskStatus.TIMED_OUT)
 
 _INSERT = (
     "INSERT INTO task (task_id, owner, title, description, request, agents, metadata, job_type,"
@@ -111,7 +109,8 @@ _INSERT = (
 )
 
 
-def _store(connection: Connection, new: NewTask, waits: list[int]) -> Submitted:
+def _store(connection: Connection, new: NewTask, needed: Sequence[Needed]) -> Submitted:
+    waits = any(each.status != TaskStatus.COMPLETED for each in needed)
     claimed = new.node is not None and not waits
     status = TaskStatus.RUNNING if claimed else TaskStatus.QUEUED
     drafts = [new.created, *new.starts] if claimed else [new.created]
@@ -120,9 +119,8 @@ def _store(connection: Connection, new: NewTask, waits: list[int]) -> Submitted:
     id = _insert(connection, new, status=status, epoch=epoch, stored=stored)
     for start in drafts[1:]:
         agent_runs.begin(connection, RunKey(id, new.task_id, epoch), start)
-    for other in waits:
-        connection.execute("INSERT INTO dependency (task, after) VALUES (?, ?)", (id, other))
-    return Submitted(id, new.task_id, status, epoch, stored, False, bool(waits))
+    dependencies.add(connection, id, needed)
+    return Submitted(id, new.task_id, status, epoch, stored, False, waits)
 
 
 def _store_broken(connection: Connection, new: NewTask, broken: str) -> Submitted:
@@ -131,7 +129,7 @@ def _store_broken(connection: Connection, new: NewTask, broken: str) -> Submitte
     stored = events.number(new.task_id, drafts, last_seq=2)
     id = _insert(connection, new, status=TaskStatus.CANCELLED, epoch=0, stored=stored)
     connection.execute(
-        "UPDATE task SET ended = ?, error = ?, code = ? WHERE id = ?",
+        "UPDATE task SET ended = ?, error = ?, code = ?, turned = 2 WHERE id = ?",
         (new.now, drafts[1].fields["error"], drafts[1].fields["code"], id),
     )
     return Submitted(id, new.task_id, TaskStatus.CANCELLED, 0, stored, False, False)
@@ -155,25 +153,24 @@ def _insert(
     return id
 
 
-def _unfinished(connection: Connection, owner: str, most: int) -> int:
+def refuse_more(connection: Connection, owner: str, most: int) -> LimitExceeded | None:
+    """The refusal of one more unfinished task of an owner; None when there may be one more."""
     row = connection.execute(
         "SELECT count(*) FROM (SELECT 1 FROM task WHERE owner = ? AND ended IS NULL LIMIT ?) AS t",
         (owner, most),
     ).fetchone()
-    return int(row[0])
+    return LimitExceeded("unfinished tasks", most) if row[0] >= most else None
 
 
-def _needed(connection: Connection, new: NewTask) -> list[tuple[str, str, int]] | InvalidRequest:
-    """Id, status and key of the tasks in `after`."""
+def _needed(connection: Connection, new: NewTask) -> list[Needed] | InvalidRequest:
+    """The tasks in `after`."""
+    if not new.after:
+        return []
     found = []
-    for index, task_id in enumerate(new.after):
-        row = connection.execute(
-            "SELECT status, id FROM task WHERE task_id = ? AND owner = ? AND deleted IS NULL",
-            (task_id, new.owner),
-        ).fetchone()
-        if row is None:
+    for index, needed in enumerate(dependencies.find(connection, new.owner, new.after)):
+        if needed is None:
             return InvalidRequest(FieldError(f"/after/{index}", "there is no such task of yours"))
-        found.append((task_id, row[0], row[1]))
+        found.append(needed)
     return found
 
 

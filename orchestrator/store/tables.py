@@ -96,7 +96,8 @@ class Task(_Table, table=True):
     log_bytes: int = Field(sa_column=_big())
     active_ms: int = Field(sa_column=_big())
     cancel_deadline: int | None = Field(sa_column=_big(None))
-    cancel_requested_by: str | None = Field(sa_column=Column(String(255)))
+    requested_by: str | None = Field(sa_column=Column(String(255)))
+    """Who used `control`."""
     recoveries: int = Field(sa_column=_small())
     idempotency_key: str | None = Field(sa_column=Column(String(255)))
     body_hash: str | None = Field(sa_column=Column(String(64)))
@@ -113,6 +114,10 @@ class Task(_Table, table=True):
     updated: int = Field(sa_column=Column(BigInteger, nullable=False))
     archived: bool = Field(sa_column=Column(Boolean, nullable=False, server_default=text("false")))
     deleted: int | None = Field(sa_column=_big(None))
+    control: str | None = Field(sa_column=Column(String(16)))
+    """The control that was used last, see `orchestrator.controls`."""
+    turned: int = Field(sa_column=_big())
+    """Number of its last event that is a terminal event or a `task_state`."""
 
 
 class Dependency(_Table, table=True):
@@ -157,6 +162,10 @@ class AgentRun(_Table, table=True):
     started: int = Field(sa_column=Column(BigInteger, nullable=False))
     ended: int | None = Field(sa_column=_big(None))
     execution_ms: int | None = Field(sa_column=_big(None))
+    will_retry: bool = Field(
+        sa_column=Column(Boolean, nullable=False, server_default=text("false"))
+    )
+    """Whether another attempt follows, as long as the task has not ended."""
 
 
 class EventRow(_Table, table=True):

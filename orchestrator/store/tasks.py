@@ -5,19 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from orchestrator.errors import (
-    AppendRefused,
-    CursorBeyondEnd,
-    PoststreamError,
-    TaskConflict,
-    TaskNotFound,
-)
+from orchestrator.errors import AppendRefused
 from orchestrator.events import Draft, to_json
 from orchestrator.store import agent_runs, events
 from orchestrator.store.database import Connection
 from orchestrator.store.events import Appended, Change, RunKey
 from orchestrator.store.submissions import dependency_failed
-from orchestrator.tasks import END_STATES, MOVES, TaskStatus
+from orchestrator.tasks import OWNED_STATES, TaskStatus
 
 
 class Claimed(NamedTuple):
@@ -38,17 +32,6 @@ class Ended(NamedTuple):
     """Queued tasks that waited only for it: id, task id, owner, priority, round."""
     broken: list[Appended]
     """Tasks that waited for it and ended with it."""
-
-
-class Cancelled(NamedTuple):
-    """What a cancel did."""
-
-    id: int
-    task_id: str
-    status: str
-    appended: Appended | None
-    """None when it was being cancelled already."""
-    ended: Ended | None
 
 
 def claim(connection: Connection, id: int, round: int, node: str, now: int) -> Claimed | None:
@@ -87,10 +70,10 @@ def finish(
         now: Milliseconds since 1970.
     """
     row = connection.execute(
-        "SELECT status, cancel_requested_by FROM task WHERE id = ? AND epoch = ?",
+        "SELECT status, requested_by FROM task WHERE id = ? AND epoch = ?",
         (run.id, run.epoch),
     ).fetchone()
-    if row is None or row[0] in END_STATES or row[0] == TaskStatus.QUEUED:
+    if row is None or row[0] not in OWNED_STATES:
         return events.refusal(connection, run)
     if row[0] == TaskStatus.CANCELLING:
         draft = cancelled_event(
@@ -106,59 +89,41 @@ def finish(
     )  # fmt: skip
 
 
-def hand_back(
-    connection: Connection, run: RunKey, draft: Draft, *, active_ms: int, now: int
+def let_go(
+    connection: Connection, run: RunKey, *, handing_back: bool, active_ms: int, now: int
 ) -> Appended | AppendRefused:
-    """Put a task back into the queue (`task_state` queued); a running one only."""
-    row = connection.execute(
-        "UPDATE task SET status = 'queued', round = round + 1, node = NULL, queued = ?,"
-        " updated = ?, active_ms = ?, last_seq = last_seq + 1"
-        " WHERE id = ? AND epoch = ? AND status = 'running' RETURNING last_seq",
-        (now, now, active_ms, run.id, run.epoch),
-    ).fetchone()
-    if row is None:
-        return events.refusal(connection, run)
-    return store(connection, run.id, run.task_id, [draft], row[0], TaskStatus.QUEUED)
+    """A run leaves its task unfinished: `pausing` becomes `paused`, `running` waits in the queue.
 
+    Refused when there is something else to do: the pause was taken back, or the task is cancelled.
 
-def cancel(
-    connection: Connection, task_id: str, *, owner: str | None, requested_by: str,
-    last_event_id: int | None, grace_ms: int, now: int,
-) -> Cancelled | PoststreamError:  # fmt: skip
-    """Cancel: at once when no run holds the task, else `cancelling` with a deadline.
-
-    Refused with `TaskNotFound`, `TaskConflict` (the task has ended, or its log does not end at
-    `last_event_id` any more) or `CursorBeyondEnd`.
+    Args:
+        connection: The writer's.
+        run: Whose task it is.
+        handing_back: Whether a running task is to go on elsewhere.
+        active_ms: How long the task was active.
+        now: Milliseconds since 1970.
     """
     row = connection.execute(
-        "SELECT id, status, last_seq, active_ms FROM task"
-        " WHERE task_id = ? AND owner = coalesce(?, owner) AND deleted IS NULL",
-        (task_id, owner),
+        "SELECT status, requested_by FROM task WHERE id = ? AND epoch = ?", (run.id, run.epoch)
     ).fetchone()
-    if row is None:
-        return TaskNotFound(task_id)
-    id, status, last_seq, active_ms = row
-    if status in (TaskStatus.CANCELLING, TaskStatus.CANCELLED):
-        return Cancelled(id, task_id, status, None, None)
-    if last_event_id is not None and last_event_id > last_seq:
-        return CursorBeyondEnd(last_event_id, last_seq)
-    if last_event_id is not None and events.has_turned(connection, id, after=last_event_id):
-        return TaskConflict(f"The task has gone on since then and is {status}.")
-    if status in END_STATES:
-        return TaskConflict(f"The task is {status}; there is nothing to cancel.")
-    if TaskStatus.CANCELLING not in MOVES[TaskStatus(status)]:
-        draft = cancelled_event(requested_by, active_ms, now)
-        ended = _end(connection, id, task_id, draft, active_ms=active_ms, now=now)
-        return Cancelled(id, task_id, TaskStatus.CANCELLED, ended.own, ended)
-    fields = {"state": "cancelling", "reason": "cancel", "requestedBy": requested_by}
-    connection.execute(
-        "UPDATE task SET status = 'cancelling', cancel_deadline = ?, cancel_requested_by = ?,"
-        " last_seq = last_seq + 1, updated = ? WHERE id = ?",
-        (now + grace_ms, requested_by, now, id),
+    if row is not None and row[0] == TaskStatus.PAUSING:
+        status, rounds = TaskStatus.PAUSED, 0
+        fields = {"state": "paused", "reason": "pause", "requestedBy": row[1]}
+    elif row is not None and row[0] == TaskStatus.RUNNING and handing_back:
+        status, rounds = TaskStatus.QUEUED, 1
+        fields = {"state": "queued", "reason": "handed_back"}
+    else:
+        return events.refusal(connection, run)
+    fields["done"] = agent_runs.delivered(connection, run.id)
+    last_seq = connection.execute(
+        "UPDATE task SET status = ?, round = round + ?, node = NULL, queued = ?, updated = ?,"
+        " active_ms = ?, last_seq = last_seq + 1, turned = last_seq + 1"
+        " WHERE id = ? RETURNING last_seq",
+        (status.value, rounds, now, now, active_ms, run.id),
+    ).fetchone()[0]
+    return store(
+        connection, run.id, run.task_id, [Draft("task_state", fields, now)], last_seq, status
     )
-    draft = Draft("task_state", fields, now)
-    appended = store(connection, id, task_id, [draft], last_seq + 1, TaskStatus.CANCELLING)
-    return Cancelled(id, task_id, TaskStatus.CANCELLING, appended, None)
 
 
 def cancelled_event(
@@ -193,14 +158,16 @@ def end(
     now: int,
 ) -> Ended:  # fmt: skip
     """End a task nobody runs; the last draft is its terminal event."""
+    delivered = len(agent_runs.delivered(connection, id))
     return _end(
-        connection, id, task_id, drafts[-1], before=drafts[:-1], active_ms=active_ms, now=now
-    )
+        connection, id, task_id, drafts[-1], before=drafts[:-1], active_ms=active_ms, now=now,
+        agents=(delivered, None),
+    )  # fmt: skip
 
 
 def _end(
     connection: Connection, id: int, task_id: str, draft: Draft, *, active_ms: int, now: int,
-    before: Sequence[Draft] = (), agents: tuple[int, int] | None = None,
+    before: Sequence[Draft] = (), agents: tuple[int, int | None] | None = None,
 ) -> Ended:  # fmt: skip
     """The terminal transaction: status and event together, and what waited for this task."""
     own = _store_end(
@@ -214,7 +181,7 @@ def _end(
 
 def _store_end(
     connection: Connection, id: int, task_id: str, draft: Draft, *, active_ms: int, now: int,
-    before: Sequence[Draft] = (), agents: tuple[int, int] | None = None,
+    before: Sequence[Draft] = (), agents: tuple[int, int | None] | None = None,
 ) -> Appended:  # fmt: skip
     fields = draft.fields
     status = fields.get("status", TaskStatus.COMPLETED.value)
@@ -224,11 +191,11 @@ def _store_end(
         " updated = ?, active_ms = ?, node = NULL, cancel_deadline = NULL,"
         " agents_completed = coalesce(?, agents_completed),"
         " agents_failed = coalesce(?, agents_failed),"
-        " last_seq = last_seq + ? WHERE id = ? RETURNING last_seq",
+        " last_seq = last_seq + ?, turned = last_seq + ? WHERE id = ? RETURNING last_seq",
         (
             status, fields.get("error"), fields.get("code"),
             None if usage is None else to_json(usage), now, now, active_ms,
-            *(agents or (None, None)), len(before) + 1, id,
+            *(agents or (None, None)), len(before) + 1, len(before) + 1, id,
         ),
     ).fetchone()  # fmt: skip
     return store(connection, id, task_id, [*before, draft], row[0], status)

@@ -222,7 +222,7 @@ INVALID: dict[str, Any] = {
     "dependsOn not a graph": with_(dependsOn={}),
     "dependsOn unknown": with_(executionMode="graph", dependsOn={"scripted-1": ["x"]}),
     "dependsOn circle": with_(executionMode="graph", dependsOn={"scripted-1": ["scripted-1"]}),
-    "after nobody": with_(after=["00000000-0000-4000-8000-000000000000"]),
+    "after nobody": with_(after=[GHOST]),
     "after text": with_(after="x"),
     "budget unknown": with_(budget={"euros": 1}),
     "budget negative": with_(budget={"tokens": -1}),
@@ -424,6 +424,23 @@ def rows() -> list[Bad]:
         found.append(Bad(f"ticket {ticket:.9}", 401, "unauthorized", None, "GET", stream))
         elsewhere = f"/api/tasks?ticket={ticket}"
         found.append(Bad(f"misplaced {ticket:.9}", 401, "unauthorized", None, "GET", elsewhere))
+    for name in ("cancel", "pause", "resume", "retry"):
+        path = f"/api/tasks/{GHOST}/{name}"
+        for cursor in ("-1", "1.0", "x", "9" * 19, "%D9%A1", "1&lastEventId=1"):
+            found.append(
+                Bad(
+                    f"{name} {cursor}",
+                    400,
+                    "invalid-last-event-id",
+                    None,
+                    path=f"{path}?lastEventId={cursor}",
+                )
+            )
+        found.append(Bad(f"{name} by GET", 405, "method-not-allowed", None, "GET", path))
+        found.append(Bad(f"{name} of nobody", 404, "not-found", None, path=path))
+    for query in ("mode=soon", "mode=NOW", "mode=now&mode=now", "mode=%ff"):
+        path = f"/api/tasks/{GHOST}/pause?{query}"
+        found.append(Bad(f"pause {query}", 400, "invalid-parameter", None, path=path))
     for path in (
         "/.env",
         "/tasks.db",

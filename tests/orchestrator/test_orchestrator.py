@@ -270,7 +270,7 @@ async def test_the_first_budget_that_is_reached_ends_the_task(budget: dict[str, 
 async def test_a_budget_that_was_spent_in_an_earlier_run_starts_nothing() -> None:
     recorder = CallbackRecorder("t", None)
     task = request("a", "b", budget={"tokens": 10})
-    earlier = Progress(outputs={}, usage=Usage(input_tokens=10))
+    earlier = Progress(outputs={}, spent=Usage(input_tokens=10))
     run = TaskRun(
         Orchestrator(team(a=hang, b=hang)).options, task_info("t", task), task, recorder, earlier
     )

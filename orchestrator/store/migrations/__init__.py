@@ -12,7 +12,7 @@ from orchestrator.store.database import Database
 
 logger = logging.getLogger(__name__)
 
-HEAD = "0003"
+HEAD = "0004"
 """The revision this version works with."""
 
 

@@ -117,7 +117,7 @@ async def _is(opened: Any, id: str, status: str) -> bool:
         ({"status": "paused"}, {}, {}, "paused", None),
         ({"status": "waiting"}, {}, {}, "waiting", None),
         ({"status": "pausing"}, {}, {}, "paused", None),
-        ({"status": "cancelling", "cancel_requested_by": "me"}, {}, {}, "cancelled", "cancelled"),
+        ({"status": "cancelling", "requested_by": "me"}, {}, {}, "cancelled", "cancelled"),
         ({}, {}, {}, "completed", None),
         ({}, {"on_restart": "fail"}, {}, "failed", "interrupted"),
         ({}, {}, {"onRestart": "fail"}, "failed", "interrupted"),
@@ -145,7 +145,7 @@ async def test_every_state_has_its_way_on(
         log = await log_of(opened, id, ended=ended)
         assert log[-1].get("code") == code
         if status == "cancelled":
-            assert log[-1].get("requestedBy") == columns.get("cancel_requested_by")
+            assert log[-1].get("requestedBy") == columns.get("requested_by")
         shot = await opened.snapshot(id, owner=OWNER)
         assert shot["status"] == status
         assert shot["lastEventId"] == len(log)

@@ -5,12 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import pytest
-
 from orchestrator.agents import AgentContext, AgentResult
 from orchestrator.events import Usage
-from orchestrator.runtime.snapshots import actions
-from orchestrator.tasks import TaskStatus
 from tests.grammar import parse_frames
 from tests.orchestrator.teams import (
     OWNER,
@@ -109,13 +105,3 @@ async def test_a_running_task_shows_how_far_it_is() -> None:
         assert shot["agents"][1]["message"] == "hanging"
         assert shot["progress"] == 0.5
         assert "endedAt" not in shot
-
-
-@pytest.mark.parametrize("status", list(TaskStatus))
-def test_what_may_be_done_is_said_with_a_reason(status: TaskStatus) -> None:
-    ended = status in ("completed", "failed", "timed_out", "cancelled")
-    said = actions(status)
-    assert said["cancel"]["allowed"] is not ended
-    assert said["delete"]["allowed"] is ended
-    for action in said.values():
-        assert action["allowed"] or str(status) in action["reason"]

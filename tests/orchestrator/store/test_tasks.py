@@ -2,84 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
 
-import orjson
 import pytest
 
-from orchestrator.errors import AppendRefused, CursorBeyondEnd, TaskConflict, TaskNotFound
+from orchestrator.errors import AppendRefused
 from orchestrator.events import Draft
-from orchestrator.store import events, submissions, tasks
-from orchestrator.store.database import Database
+from orchestrator.store import events, tasks
 from orchestrator.store.events import RunKey
-from orchestrator.store.submissions import NewTask, Submitted
-from orchestrator.store.tasks import Cancelled, Ended
-from orchestrator.store.writer import Writer
 from orchestrator.tasks import TaskStatus
-from tests.orchestrator.store.databases import sql, writing
-
-CREATED = {"title": "t", "selectedAgents": ["a"], "executionMode": "sequential", "agents": []}
-COMPLETE = Draft("task_complete", {"totalExecutionTime": 1, "outputs": 1, "failedAgents": []}, 0)
-STATE = Draft("task_state", {"state": "queued", "reason": "handed_back", "done": []}, 0)
-
-
-class Row:
-    """One stored task and the writer of its database."""
-
-    def __init__(self, database: Database, writer: Writer, stored: Submitted) -> None:
-        self.database = database
-        self.writer = writer
-        self.id = stored.id
-        self.task_id = stored.task_id
-
-    async def set(self, **columns: Any) -> None:
-        for name, value in columns.items():
-            await self.writer.submit(sql(f"UPDATE task SET {name} = {value!r}"))
-
-    async def get(self, column: str) -> Any:
-        query = f"SELECT {column} FROM task"
-        return await self.writer.submit(lambda c: c.execute(query).fetchone()[0])
-
-    async def log(self) -> list[dict[str, Any]]:
-        rows = await self.database.read(partial(events.page, id=self.id, after=0))
-        return [orjson.loads(row.data) for row in rows]
-
-    async def claim(self, round: int = 1) -> RunKey | None:
-        claim = partial(tasks.claim, id=self.id, round=round, node="n", now=50)
-        claimed = await self.writer.submit(claim)
-        return None if claimed is None else claimed.run
-
-    async def finish(self, run: RunKey) -> Ended:
-        finish = partial(
-            tasks.finish, run=run, draft=COMPLETE, before=(), changes=(), completed=1, failed=0,
-            active_ms=7, now=99,
-        )  # fmt: skip
-        return await self.writer.submit(finish)
-
-    async def cancel(self, **options: Any) -> Cancelled:
-        given = {"owner": "o", "requested_by": "me", "last_event_id": None, "grace_ms": 5, "now": 9}
-        return await self.writer.submit(
-            partial(tasks.cancel, task_id=self.task_id, **(given | options))
-        )
-
-
-@asynccontextmanager
-async def row(**columns: Any) -> AsyncIterator[Row]:
-    async with writing() as (database, writer, _):
-        new = NewTask(
-            task_id="t", owner="o", title="t", description="d", request="{}", agents="[]",
-            labels="{}", job_type="manual", trigger_source=None, priority=0, after=(),
-            idempotency_key=None, body_hash=None, max_unfinished=1, node=None,
-            created=Draft("task_created", CREATED, 0), starts=(), now=10,
-        )  # fmt: skip
-        stored = await writer.submit(partial(submissions.submit, new=new))
-        assert isinstance(stored, Submitted)
-        task = Row(database, writer, stored)
-        await task.set(**columns)
-        yield task
+from tests.orchestrator.store.rows import row
 
 
 async def test_a_task_is_claimed_once_and_its_epoch_goes_up() -> None:
@@ -128,7 +60,7 @@ async def test_the_end_reads_the_status_in_its_own_transaction() -> None:
     async with row() as task:
         run = await task.claim()
         assert run is not None
-        await task.cancel()
+        await task.control("cancel")
         ended = await task.finish(run)
         assert ended.own.status == "cancelled"
         last = (await task.log())[-1]
@@ -146,8 +78,7 @@ async def test_a_stale_run_ends_and_hands_back_nothing() -> None:
         run = await task.claim()
         assert run is not None
         await task.set(epoch=2)
-        hand_back = partial(tasks.hand_back, run=run, draft=STATE, active_ms=1, now=1)
-        for act in (task.finish(run), task.writer.submit(hand_back)):
+        for act in (task.finish(run), task.let_go(run, handing_back=True)):
             with pytest.raises(AppendRefused) as caught:
                 await act
             assert caught.value.status is None
@@ -158,8 +89,7 @@ async def test_a_task_that_was_handed_back_has_a_new_round() -> None:
     async with row() as task:
         run = await task.claim()
         assert run is not None
-        hand_back = partial(tasks.hand_back, run=run, draft=STATE, active_ms=8, now=70)
-        await task.writer.submit(hand_back)
+        await task.let_go(run, handing_back=True)
         assert [await task.get(c) for c in ("status", "round", "active_ms", "queued")] == [
             "queued", 2, 8, 70,
         ]  # fmt: skip
@@ -169,54 +99,11 @@ async def test_a_task_that_was_handed_back_has_a_new_round() -> None:
             await task.finish(run)
 
 
-@pytest.mark.parametrize(
-    ("status", "becomes"),
-    [
-        ("queued", "cancelled"), ("paused", "cancelled"), ("waiting", "cancelled"),
-        ("running", "cancelling"), ("pausing", "cancelling"), ("cancelling", "cancelling"),
-        ("cancelled", "cancelled"), ("completed", None), ("failed", None), ("timed_out", None),
-    ],
-)  # fmt: skip
-async def test_cancel_does_what_the_status_allows(status: str, becomes: str | None) -> None:
-    async with row(status=status) as task:
-        if becomes is None:
-            with pytest.raises(TaskConflict, match=f"The task is {status}"):
-                await task.cancel()
-            return
-        cancelled = await task.cancel()
-        assert cancelled.status == becomes
-        assert await task.get("status") == becomes
-        types = [event["type"] for event in await task.log()]
-        if status == becomes:
-            assert types == ["task_created"]
-        elif becomes == "cancelled":
-            assert types == ["task_created", "task_error"]
-        else:
-            assert types == ["task_created", "task_state"]
-            assert await task.get("cancel_deadline") == 14
-
-
-async def test_cancel_finds_nobody_elses_task_and_no_cursor_beyond_the_end() -> None:
-    async with row() as task:
-        with pytest.raises(TaskNotFound):
-            await task.cancel(owner="other")
-        with pytest.raises(CursorBeyondEnd):
-            await task.cancel(last_event_id=2)
-        await task.set(deleted=1)
-        with pytest.raises(TaskNotFound):
-            await task.cancel(owner=None)
-
-
 async def test_whatever_broke_a_run_no_attempt_stays_open() -> None:
     async with row() as task:
         run = await task.claim()
         assert run is not None
-        await task.writer.submit(
-            sql(
-                "INSERT INTO agent_run (task, role, attempt, status, started)"
-                f" VALUES ({task.id}, 'a', 1, 'running', 5)"
-            )
-        )
+        await task.attempt("a", "running")
         fields = {"status": "failed", "error": "e", "code": "internal", "totalExecutionTime": 1}
         finish = partial(
             tasks.finish, run=run, draft=Draft("task_error", fields, 0), before=(), changes=(),

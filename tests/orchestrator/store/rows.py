@@ -1,0 +1,95 @@
+"""One stored task, and what can be done to it in the store."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import orjson
+
+from orchestrator.controls import Control
+from orchestrator.events import Draft
+from orchestrator.store import controls, events, submissions, tasks
+from orchestrator.store.controls import Call, Controlled
+from orchestrator.store.database import Database
+from orchestrator.store.events import Appended, RunKey
+from orchestrator.store.submissions import NewTask, Submitted
+from orchestrator.store.tasks import Ended
+from orchestrator.store.writer import Writer
+from tests.orchestrator.store.databases import sql, writing
+
+CREATED = {"title": "t", "selectedAgents": ["a"], "executionMode": "sequential", "agents": []}
+COMPLETE = Draft("task_complete", {"totalExecutionTime": 1, "outputs": 1, "failedAgents": []}, 0)
+
+
+class Row:
+    """One stored task and the writer of its database."""
+
+    def __init__(self, database: Database, writer: Writer, stored: Submitted) -> None:
+        self.database = database
+        self.writer = writer
+        self.id = stored.id
+        self.task_id = stored.task_id
+
+    async def set(self, **columns: Any) -> None:
+        for name, value in columns.items():
+            await self.writer.submit(sql(f"UPDATE task SET {name} = {value!r}"))
+
+    async def get(self, column: str) -> Any:
+        query = f"SELECT {column} FROM task"
+        return await self.writer.submit(lambda c: c.execute(query).fetchone()[0])
+
+    async def log(self) -> list[dict[str, Any]]:
+        rows = await self.database.read(partial(events.page, id=self.id, after=0))
+        return [orjson.loads(row.data) for row in rows]
+
+    async def claim(self, round: int = 1) -> RunKey | None:
+        claim = partial(tasks.claim, id=self.id, round=round, node="n", now=50)
+        claimed = await self.writer.submit(claim)
+        return None if claimed is None else claimed.run
+
+    async def finish(self, run: RunKey) -> Ended:
+        finish = partial(
+            tasks.finish, run=run, draft=COMPLETE, before=(), changes=(), completed=1, failed=0,
+            active_ms=7, now=99,
+        )  # fmt: skip
+        return await self.writer.submit(finish)
+
+    async def let_go(self, run: RunKey, *, handing_back: bool = False) -> Appended:
+        let_go = partial(tasks.let_go, run=run, handing_back=handing_back, active_ms=8, now=70)
+        return await self.writer.submit(let_go)
+
+    async def control(self, control: Control, **options: Any) -> Controlled:
+        given = {
+            "owner": "o", "requested_by": "me", "last_event_id": None, "grace_ms": 5, "now": 9,
+            "max_unfinished": 1000,
+        }  # fmt: skip
+        call = Call(control, self.task_id, **(given | options))
+        return await self.writer.submit(partial(controls.control, call=call))
+
+    async def attempt(self, role: str, status: str, *, attempt: int = 1) -> None:
+        """Store an attempt as it is."""
+        await self.writer.submit(
+            sql(
+                "INSERT INTO agent_run (task, role, attempt, status, started)"
+                f" VALUES ({self.id}, '{role}', {attempt}, '{status}', 5)"
+            )
+        )
+
+
+@asynccontextmanager
+async def row(**columns: Any) -> AsyncIterator[Row]:
+    async with writing() as (database, writer, _):
+        new = NewTask(
+            task_id="t", owner="o", title="t", description="d", request="{}", agents="[]",
+            labels="{}", job_type="manual", trigger_source=None, priority=0, after=(),
+            idempotency_key=None, body_hash=None, max_unfinished=1, node=None,
+            created=Draft("task_created", CREATED, 0), starts=(), now=10,
+        )  # fmt: skip
+        stored = await writer.submit(partial(submissions.submit, new=new))
+        assert isinstance(stored, Submitted)
+        task = Row(database, writer, stored)
+        await task.set(**columns)
+        yield task
