@@ -29,8 +29,12 @@ def failed(role: str = "a", attempt: int = 1, *, again: bool) -> dict[str, Any]:
     return {"type": "agent_error", "agentRole": role, "attempt": attempt, "willRetry": again}
 
 
-def state(reason: str, *delivered: str) -> dict[str, Any]:
-    return {"type": "task_state", "reason": reason, "done": list(delivered)}
+def state(reason: str, *delivered: str, status: str = "queued") -> dict[str, Any]:
+    return {"type": "task_state", "state": status, "reason": reason, "done": list(delivered)}
+
+
+PAUSING = state("pause", status="pausing")
+PAUSED = state("pause", status="paused")
 
 
 def log(*events: dict[str, Any]) -> list[dict[str, Any]]:
@@ -48,6 +52,10 @@ def log(*events: dict[str, Any]) -> list[dict[str, Any]]:
         log(CREATED, ERROR, state("retry"), start(), done(), COMPLETE),
         log(CREATED, start(), failed(again=False), ERROR, state("retry"), start(attempt=2),
             done(attempt=2), COMPLETE),
+        log(CREATED, start(), PAUSING, failed(again=True), PAUSED, state("resume"),
+            start(attempt=2), done(attempt=2), COMPLETE),
+        log(CREATED, start(), PAUSING, state("resume", status="running"), done(), COMPLETE),
+        log(CREATED, PAUSED, ERROR),
     ],
 )  # fmt: skip
 def test_a_good_log_passes(events: list[dict[str, Any]]) -> None:
@@ -83,6 +91,9 @@ def test_a_good_log_passes(events: list[dict[str, Any]]) -> None:
         (log(CREATED, start(), done(), COMPLETE, COMPLETE), "only a retry"),
         (log(CREATED, start(), failed(again=False), COMPLETE), "outputs counts"),
         (log(CREATED, state("retry")), "follows a terminal"),
+        (log(CREATED, start(), PAUSING, PAUSED), "attempts are open"),
+        (log(CREATED, start(), done(), PAUSING, PAUSED), "done names"),
+        (log(CREATED, PAUSED, start()), "a paused task is resumed or ended"),
     ],
 )
 def test_a_broken_log_is_named(events: list[dict[str, Any]], words: str) -> None:

@@ -502,9 +502,11 @@ async def test_a_hundred_cancels_that_race_with_the_end_leave_one_terminal_event
 
     async with service(team(a=work)) as opened:
         ended: list[str] = []
-        for attempt in range(100):
+        while len(ended) < 100 or set(ended) != {"completed", "cancelled"}:
+            attempt = len(ended)
+            assert attempt < 1000, "no race took place"
             given = await submit(opened, "a", inputs={"turns": attempt % 25})
-            await turns(attempt // 4)
+            await turns((attempt % 25) ** 2)
             calls = [attempted(control(opened, "cancel", given.task_id)) for _ in range(3)]
             await asyncio.gather(*calls)
             await read_to_end(given.reader)
@@ -512,7 +514,6 @@ async def test_a_hundred_cancels_that_race_with_the_end_leave_one_terminal_event
             assert ends_of(log) == 1
             ended.append(await status_of(opened, given.task_id))
             assert log[-1].get("status", "completed") == ended[-1]
-        assert set(ended) == {"completed", "cancelled"}, "no race took place"
 
 
 async def test_a_pause_that_races_with_the_end_of_an_agent_or_the_task() -> None:
@@ -521,9 +522,13 @@ async def test_a_pause_that_races_with_the_end_of_an_agent_or_the_task() -> None
 
     async with service(team(a=work, b=work)) as opened:
         seen: set[str] = set()
-        for attempt in range(60):
+        wanted = {"pausing", "paused", "running", "None"}  # None: it came too late
+        attempt = 0
+        while attempt < 60 or not wanted <= seen:
+            attempt += 1
+            assert attempt < 1000, "no race took place"
             given = await submit(opened, "a", "b", inputs={"turns": attempt % 12})
-            await turns(attempt // 3)
+            await turns((attempt % 30) ** 2)
             stop_now = attempt % 2 == 1
             answer = await attempted(control(opened, "pause", given.task_id, stop_now=stop_now))
             await turns(attempt % 7)
@@ -532,7 +537,6 @@ async def test_a_pause_that_races_with_the_end_of_an_agent_or_the_task() -> None
             check_log(log)
             assert (ends_of(log), types(log)[-1]) == (1, "task_complete")
             seen |= {state for state, _ in states(log)} | {str(answer)}
-        assert {"pausing", "paused", "running", "None"} <= seen, "no race took place"
         await eventually(lambda: opened.worker._taken == 0)
 
 
@@ -544,11 +548,15 @@ async def test_retries_and_cancels_at_once_end_once_for_each_retry() -> None:
     async with service(team(a=work)) as opened:
         given = await submit(opened, "a")
         await read_to_end(given.reader)
-        for attempt in range(50):
+        statuses: set[str] = set()
+        attempt = -1
+        while attempt < 50 or statuses != {"failed", "cancelled"}:
+            attempt += 1
+            assert attempt < 500, "no race took place"
             last = len(await log_of(opened, given.task_id))
             calls = [control(opened, "retry", given.task_id, last_event_id=last) for _ in range(2)]
             retrying = asyncio.gather(*map(attempted, calls))
-            await turns(attempt % 20)
+            await turns((attempt % 20) ** 2)
             await attempted(control(opened, "cancel", given.task_id))
             await retrying
             reader = await opened.attach(given.task_id, owner=OWNER, after=last)
@@ -558,6 +566,5 @@ async def test_retries_and_cancels_at_once_end_once_for_each_retry() -> None:
             log = await log_of(opened, given.task_id)
             retried = states(log).count(("queued", "retry"))
             assert (retried, ends_of(log)) == (attempt + 1, attempt + 2)
-        statuses = {e["status"] for e in log if e["type"] == "task_error"}
-        assert statuses == {"failed", "cancelled"}, "no race took place"
+            statuses.add(log[-1]["status"])
         await eventually(lambda: opened.worker._taken == 0)
