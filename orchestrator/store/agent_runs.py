@@ -145,7 +145,8 @@ def output_of(session: Session, id: int, role: str) -> str | None:
 
 
 def of_task(session: Session, id: int) -> list[AgentRun]:
-    """All attempts of a task, oldest first."""
+    """All attempts of a task, those of one agent in order."""
     query = select(AgentRun).where(AgentRun.task == id)
-    query = query.order_by(col(AgentRun.started), col(AgentRun.attempt))
+    # By number first: the wall clock may have been set back between two attempts.
+    query = query.order_by(col(AgentRun.attempt), col(AgentRun.started))
     return list(session.exec(query))

@@ -82,10 +82,10 @@ def page(
 
 
 def attempts(session: Session, ids: Sequence[int]) -> list[AgentRun]:
-    """All attempts of some tasks, oldest first, without what may be megabytes each."""
+    """All attempts of some tasks, in order, without what may be megabytes each."""
     light = (defer(cast("Any", AgentRun.output)), defer(cast("Any", AgentRun.checkpoint)))
     query = select(AgentRun).options(*light).where(col(AgentRun.task).in_(ids))
-    return list(session.exec(query.order_by(col(AgentRun.started), col(AgentRun.attempt))))
+    return list(session.exec(query.order_by(col(AgentRun.attempt), col(AgentRun.started))))
 
 
 def count_unfinished(session: Session) -> dict[str, int]:

@@ -208,6 +208,27 @@ async def test_active_time_goes_on_where_it_stood(tmp_path: Path) -> None:
         assert 999_950 <= task.active_ms < 1_100_000
 
 
+async def test_attempts_are_counted_on_although_the_wall_clock_was_set_back(tmp_path: Path) -> None:
+    path = tmp_path / "t.db"
+    id = await left_behind(path, "a")
+    year_ms = 365 * 86_400_000
+    clock = Clock()
+    clock.wall_ms = lambda: Clock.wall_ms(clock) - year_ms  # type: ignore[method-assign]
+    async with service(team(a=hang), at_file(path), clock=clock) as opened:
+        await eventually(lambda: _said(opened, id, b"hanging"))
+    async with service(TEAM, at_file(path), clock=clock) as opened:
+        await eventually(lambda: _is(opened, id, "completed"))
+        log = await log_of(opened, id)
+        assert [e["attempt"] for e in log if e["type"] == "agent_start"] == [1, 2, 3]
+        shot = await opened.snapshot(id, owner=OWNER)
+        assert (shot["agents"][0]["attempt"], shot["agents"][0]["content"]) == (3, "a 3")
+
+
+async def _said(opened: Any, id: str, text: bytes) -> bool:
+    stored, _ = await opened.events(id, owner=None, after=0, limit=100)
+    return any(text in event.data.encode() for event in stored)
+
+
 async def test_an_agent_that_is_not_there_any_more_ends_the_task(tmp_path: Path) -> None:
     path = tmp_path / "t.db"
     id = await left_behind(path, "a", "b")
