@@ -1,9 +1,11 @@
 """A machine that does to a service whatever a day may bring, in any order, against a model.
 
-Submit, repeat, read, leave, cancel, delete, let hours pass, make the wall clock jump, drain and
-start again, die at any moment or at a crash point of the writer. The model knows what was promised
+Submit, repeat, read, leave, cancel, pause, resume, retry, delete, stop and start the worker loop,
+let hours pass, make the wall clock jump, drain and start again, die at any moment or at a crash
+point of the writer. The model knows what was promised
 to whom. When the faults are over every task must end, as its agents and its owner said; each log
-obeys the grammar and has one terminal event for each submit; what readers saw is a prefix of it.
+obeys the grammar and has one terminal event for each submit and each retry; what readers saw is a
+prefix of it.
 """
 
 from __future__ import annotations
@@ -35,7 +37,13 @@ from hypothesis.stateful import (
 )  # fmt: skip
 
 from orchestrator.agents import AgentContext, AgentOptions, AgentRegistry, AgentResult
-from orchestrator.errors import AgentError, CursorBeyondEnd, TaskConflict, TaskNotFound
+from orchestrator.errors import (
+    AgentError,
+    AlreadyRunning,
+    CursorBeyondEnd,
+    TaskConflict,
+    TaskNotFound,
+)  # fmt: skip
 from orchestrator.runtime.service import Submission
 from orchestrator.tasks import END_STATES
 from tests.grammar import check_log, check_prefix, split_frames
@@ -129,6 +137,12 @@ class Promise:
     refused: bool = False
     """Whether a cancel was refused, so that it had ended."""
     deleted: bool = False
+    paused: bool = False
+    """Whether a pause was accepted and nobody let it go on."""
+    retried: bool = False
+    """Whether a retry was accepted."""
+    broke: bool = False
+    """Whether it may have ended otherwise than completed before it was retried."""
     seen: list[bytes] = field(default_factory=list, repr=False)
     """Frames with an id, over all connections of its one reader."""
 
@@ -151,9 +165,21 @@ class Promise:
         ends = {self.verdict}
         if self.on_restart == "fail" and self.crashes:
             ends.add("failed")
-        if any(first.may_end() != {"completed"} for first in self.after):
+        if any(first.may_break for first in self.after):
             ends.add("cancelled")
         return ends
+
+    @property
+    def may_break(self) -> bool:
+        """Whether tasks that wait for it may have been broken."""
+        return self.broke or self.may_end() != {"completed"}
+
+    def try_again(self) -> None:
+        """A retry was accepted: what was, counts no more."""
+        self.broke = self.broke or self.may_end() != {"completed"}
+        self.retried = True
+        self.cancelled = self.refused = self.paused = False
+        self.crashes = 0
 
 
 class Day(RuleBasedStateMachine):
@@ -172,6 +198,7 @@ class Day(RuleBasedStateMachine):
         )  # fmt: skip
         self.promises: dict[str, Promise] = {}
         self.reading: dict[str, asyncio.Task[None]] = {}
+        self.looked_at: dict[str, tuple[Life, int]] = {}
         self.trap: tuple[str, int] | None = None
         self.offset_ms = 1_700_000_000_000
         self.life: Life
@@ -337,6 +364,53 @@ class Day(RuleBasedStateMachine):
             assert not promise.refused, "what had ended is cancelled"
             promise.cancelled = True
 
+    @rule(promise=tasks, stop_now=st.booleans())
+    def pause(self, promise: Promise, stop_now: bool) -> None:
+        if self._control(promise, "pause", stop_now=stop_now):
+            promise.paused = True
+
+    @rule(promise=tasks)
+    def resume(self, promise: Promise) -> None:
+        if self._control(promise, "resume"):
+            promise.paused = False
+
+    @rule(promise=tasks)
+    def retry(self, promise: Promise) -> None:
+        if self._control(promise, "retry"):
+            promise.try_again()
+
+    def _control(self, promise: Promise, name: str, **options: Any) -> bool:
+        """Ask until there is an answer; True when it was accepted."""
+
+        async def act() -> bool:
+            call = getattr(self.life.service, name)
+            try:
+                await call(promise.id, owner=OWNER, requested_by="me", **options)
+            except TaskConflict:
+                return False
+            except TaskNotFound:
+                assert promise.deleted, "nobody deleted it"
+                return False
+            assert not promise.deleted
+            return True
+
+        answer = None
+        while answer is None:
+            answer = self._run(act())
+        return answer
+
+    @rule(now=st.booleans())
+    def stop_the_worker_loop(self, now: bool) -> None:
+        self._run(self.life.service.runner.stop(by="me", now=now))
+
+    @rule()
+    def start_the_worker_loop(self) -> None:
+        async def act() -> None:
+            with contextlib.suppress(AlreadyRunning):
+                await self.life.service.runner.start(by="me")
+
+        self._run(act())
+
     @rule(promise=tasks)
     def delete(self, promise: Promise) -> None:
         async def act() -> bool:
@@ -417,7 +491,10 @@ class Day(RuleBasedStateMachine):
     @invariant()
     def what_was_seen_is_a_prefix(self) -> None:
         for promise in self.promises.values():
-            check_prefix(promise.seen, as_frames(self.life.log(promise.id)))
+            looked_at = (self.life, len(promise.seen))
+            if self.looked_at.get(promise.id) != looked_at:
+                check_prefix(promise.seen, as_frames(self.life.log(promise.id)))
+                self.looked_at[promise.id] = looked_at
 
     def teardown(self) -> None:
         try:
@@ -430,6 +507,12 @@ class Day(RuleBasedStateMachine):
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _finish(self) -> None:
+        self.pass_time(500)
+        for promise in self.promises.values():
+            status = self.life.status(promise.id)
+            assert status != "running" or not promise.paused, f"{promise} is {status}"
+            self._control(promise, "resume")
+        self.start_the_worker_loop()
         try:
             self.life.run(self.life.all_ended(every=100))
         except (Stalled, TimeoutError):
@@ -439,10 +522,14 @@ class Day(RuleBasedStateMachine):
         rows = {row.task_id: row for row in self.life.tasks()}
         assert {promise.id for promise in self.promises.values()} == set(rows), "lost or made up"
         for promise in self.promises.values():
-            log = [orjson.loads(event.data) for event in self.life.log(promise.id)]
+            stored = self.life.log(promise.id)
+            check_prefix(promise.seen, as_frames(stored))
+            log = [orjson.loads(event.data) for event in stored]
             check_log(log)
             terminal = [e["type"] for e in log if e["type"] in ("task_complete", "task_error")]
-            assert len(terminal) == 1, "one terminal event for each submit"
+            retries = [e["reason"] for e in log if e["type"] == "task_state"].count("retry")
+            assert len(terminal) == 1 + retries, "one terminal event for each submit and retry"
+            assert retries >= promise.retried, "a retry that was accepted is lost"
             assert rows[promise.id].last_seq == len(log)
             self._check_snapshot(promise, log)
             assert rows[promise.id].status in promise.may_end(), (rows[promise.id], promise)
