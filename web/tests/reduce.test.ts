@@ -111,7 +111,9 @@ test("time left is told only when it can be known", () => {
   assert.deepEqual(at(fold(log), 60_000), [undefined, undefined]);
   assert.deepEqual(at(fold(log.progress({ progress: 0.05 })), 60_000), [undefined, undefined]);
   assert.deepEqual(at(fold(log.progress({ progress: 0.5 })), 2000), [undefined, undefined]);
-  assert.deepEqual(at(fold(log), 60_000), [60_000, 180_000]);
+  assert.deepEqual(at(fold(log), 60_000), [60_000, undefined]);
+  const both = fold(new Log().created(AGENT, OTHER).start().start(OTHER).progress({ progress: 0.5 }).progress({ progress: 0.25 }, OTHER));
+  assert.equal(taskRemaining(both, Date.parse("2026-01-01T12:01:03.000Z")), 180_000);
   const told = fold(log.progress({ etaSeconds: 9 }));
   assert.equal(agentRemaining(told.agents[0]!, Date.parse(log.events.at(-1)?.timestamp ?? "") + 4000), 5000);
 });

@@ -3,7 +3,7 @@ import { Attachment, type AttachOptions, type Origin } from "./attach.ts";
 import type { Link } from "./link.ts";
 import { reduce } from "./reduce.ts";
 import type { Snapshot } from "./snapshot.ts";
-import { corrected, EMPTY, fromSnapshot, isEnd, type TaskView } from "./view.ts";
+import { corrected, EMPTY, fromSnapshot, type TaskView } from "./view.ts";
 import type { TaskEvent } from "./wire.ts";
 
 /** Silence of a running task after which somebody is told; milliseconds. */
@@ -46,6 +46,7 @@ export class TaskFollower {
   #scheduled = false;
   #quiet: ReturnType<typeof setTimeout> | undefined;
   #heardAt = Date.now();
+  #taskId: string | undefined;
   #resolveTask: (taskId: string) => void = () => {};
   #rejectTask: (reason: unknown) => void = () => {};
 
@@ -70,11 +71,16 @@ export class TaskFollower {
       view, link: { state: "idle" }, silent: false, unreadable: 0, clock: 0,
       linesFrom: snapshot === undefined || whole ? 0 : snapshot.lastEventId,
     };
-    if ("taskId" in origin) this.#resolveTask(origin.taskId);
+    if ("taskId" in origin) this.#known(origin.taskId);
     const from = "taskId" in origin ? { taskId: origin.taskId, after: this.#folded.seq } : origin;
     this.#attachment = this.#attach(from);
     void this.#attachment.run();
     this.#listenForSilence();
+  }
+
+  /** Which task; undefined until the server has taken a new one. */
+  get taskId(): string | undefined {
+    return this.#taskId;
   }
 
   /** What is known now; the same object until something changes. */
@@ -102,11 +108,10 @@ export class TaskFollower {
 
   /** Take a newer snapshot into account; follow on when it shows that the task has gone on. */
   meet(snapshot: Snapshot): void {
-    if (snapshot.taskId !== this.#folded.taskId) return;
+    if (snapshot.taskId !== this.#taskId) return;
     this.#folded = corrected(this.#folded, snapshot);
     this.#show();
-    const { state } = this.#state.link;
-    if (state === "ended" && (snapshot.lastEventId > this.#folded.seq || !isEnd(snapshot.status))) {
+    if (this.#state.link.state === "ended" && snapshot.lastEventId > this.#folded.seq) {
       this.#attachment = this.#attach({ taskId: snapshot.taskId, after: this.#folded.seq });
       void this.#attachment.run();
     }
@@ -123,10 +128,15 @@ export class TaskFollower {
     return new Attachment(this.#api, origin, {
       onEvents: (events) => this.#take(events),
       onLink: (link) => this.#linked(link),
-      onTask: (taskId) => this.#resolveTask(taskId),
+      onTask: (taskId) => this.#known(taskId),
       onUnreadable: () => this.#change({ unreadable: this.#state.unreadable + 1 }),
       onClock: (clock) => clock !== this.#state.clock && this.#change({ clock }),
     }, this.#options);
+  }
+
+  #known(taskId: string): void {
+    this.#taskId = taskId;
+    this.#resolveTask(taskId);
   }
 
   #linked(link: Link): void {

@@ -123,7 +123,7 @@ export class TaskStateManager {
 
   /** Follow a task that is there; one that is followed already goes on as it is. */
   follow(snapshot: Snapshot): TaskFollower {
-    if (this.#follower !== undefined && this.#follower.state.view.taskId === snapshot.taskId) {
+    if (this.#follower?.taskId === snapshot.taskId) {
       this.#follower.meet(snapshot);
       return this.#follower;
     }

@@ -1,4 +1,4 @@
-import { type AgentView, isEnd, progressOf, type TaskView } from "./view.ts";
+import type { AgentView, TaskView } from "./view.ts";
 
 const SURE_FROM = 0.1; // below a tenth a rate says nothing
 const MIN_MILLISECONDS = 3000;
@@ -12,12 +12,24 @@ export function agentRemaining(agent: AgentView, now: number): number | undefine
   return byRate(agent.progress, now - agent.startedAt);
 }
 
-/** Milliseconds a task still needs; undefined when nobody can know. */
+/**
+ * Milliseconds a task still needs; undefined when nobody can know.
+ *
+ * The server's own estimate, else what its running agents tell, and for those that follow the mean of
+ * those that have delivered. One agent that tells nothing is enough not to know.
+ */
 export function taskRemaining(view: TaskView, now: number): number | undefined {
-  if (isEnd(view.status) || view.status !== "running" || view.startedAt === undefined) return undefined;
+  if (view.status !== "running" || view.startedAt === undefined) return undefined;
   const spent = now - view.startedAt;
   if (view.estimatedSeconds !== undefined && view.estimatedSeconds * 1000 > spent) return view.estimatedSeconds * 1000 - spent;
-  return byRate(progressOf(view), spent);
+  const running = view.agents.filter((agent) => agent.status === "running").map((agent) => agentRemaining(agent, now));
+  if (running.length === 0 || running.includes(undefined)) return undefined;
+  const longest = Math.max(...(running as number[]));
+  const pending = view.agents.filter((agent) => agent.status === "pending").length;
+  if (pending === 0) return longest;
+  const times = view.agents.flatMap((agent) => (agent.status === "completed" ? [agent.executionTime ?? 0] : []));
+  if (view.mode !== "sequential" || times.length === 0) return undefined;
+  return longest + (pending * times.reduce((sum, time) => sum + time, 0)) / times.length;
 }
 
 function byRate(progress: number | undefined, spent: number): number | undefined {

@@ -1,0 +1,1 @@
+export default function History() { return <h1>History</h1>; }

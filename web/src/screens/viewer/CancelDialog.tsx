@@ -1,0 +1,15 @@
+import { Button } from "../../components/Button.tsx";
+import { Dialog } from "../../components/Dialog.tsx";
+
+/** One short question before work is stopped. */
+export function CancelDialog({ title, onStay, onCancel }: { title: string; onStay: () => void; onCancel: () => void }) {
+  return (
+    <Dialog title="Cancel this task?" onClose={onStay}>
+      <p>“{title}” stops now. What was delivered is kept, and it can be retried.</p>
+      <div className="dialog-actions">
+        <Button onClick={onStay}>Let it run</Button>
+        <Button kind="danger" onClick={onCancel} autoFocus>Cancel the task</Button>
+      </div>
+    </Dialog>
+  );
+}

@@ -1,0 +1,1 @@
+export default function Worker() { return <h1>Worker</h1>; }
