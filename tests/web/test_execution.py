@@ -56,10 +56,9 @@ async def test_a_double_click_starts_one_task(ann: Visitor) -> None:
 async def test_a_reload_before_the_answer_finds_the_task(ann: Visitor) -> None:
     ann.allowed = CUT
     page = await ann.fill(HANG)
-    await page.route("**/execute/stream", _take_and_say_nothing)
+    await page.route("**/execute/stream", _take_and_say_nothing, times=1)
     await page.get_by_role("button", name="Start").click()
     await until(_started(ann), "the server has taken it")
-    await page.unroute("**/execute/stream")
     await page.goto(f"{ann.url}/new")
     await page.wait_for_url("**/tasks/*")
     await ann.expect_status("Running")

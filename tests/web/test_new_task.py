@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 from playwright.async_api import Page, Route, expect
@@ -72,7 +73,7 @@ async def test_the_order_of_agents_is_changed_by_dragging_and_is_what_is_sent(an
     await page.locator("[data-role=scripted-2]").drag_to(page.locator("[data-role=scripted-1]"))
     async with page.expect_request("**/execute/stream") as sent:
         await page.get_by_role("button", name="Start").click()
-    body = (await sent.value).post_data_json
+    body = json.loads((await sent.value).post_data or "")
     assert body["selectedAgents"] == ["scripted-2", "scripted-1"]
 
 
