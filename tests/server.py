@@ -113,16 +113,19 @@ class ServerProcess:
             if value is not None
         }
         inherited = {k: v for k, v in os.environ.items() if not k.upper().startswith(PREFIX)}
+        self.process = self._popen({**inherited, "PYTHONPATH": str(ROOT), **values})
+        return self.process
+
+    def _popen(self, environment: dict[str, str]) -> subprocess.Popen[bytes]:
         with open(self.folder / "stdout", "wb") as out, open(self.folder / "stderr", "wb") as log:
-            self.process = subprocess.Popen(
+            return subprocess.Popen(
                 self._command,
                 cwd=self.folder,
-                env={**inherited, "PYTHONPATH": str(ROOT), **values},
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=log,
             )
-        return self.process
 
     def restart(self, **settings: Any) -> str:
         """Start it again after its end, at the same address and on the same data."""

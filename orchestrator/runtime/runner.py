@@ -130,10 +130,10 @@ class Runner:
             if self._state == "running":
                 raise AlreadyRunning
             await self._writer.submit(partial(runner.set_stopped, node=self._node, since=None))
-            if self._stopping is not None:
+            if (stopping := self._stopping) is not None:
                 if self._worker.handing_back:  # what is handed back must be found in the queue
-                    await asyncio.wait([self._stopping])
-                self._stopping.cancel()
+                    await asyncio.wait([stopping])
+                stopping.cancel()
             self._last_error, self._failures = "", 0
             # In the callback: what is queued by a later commit is offered after it, none is lost.
             await self._writer.submit(recovery.find_queued, partial(self._begin, by=by))

@@ -67,11 +67,11 @@ def find_left_overs(connection: Connection) -> list[LeftOver]:
 
 
 def find_queued(connection: Connection) -> list[Waiting]:
-    """Queued tasks that wait for nothing but a worker, oldest first."""
+    """Queued tasks that wait for nothing but a worker: what was begun before, then the oldest."""
     rows = connection.execute(
         "SELECT id, task_id, owner, priority, round FROM task WHERE ended IS NULL"
         " AND status = 'queued' AND NOT EXISTS (SELECT 1 FROM dependency d WHERE d.task = task.id)"
-        " ORDER BY queued, id"
+        " ORDER BY started IS NULL, queued, id"
     )
     return [Waiting(*row) for row in rows]
 

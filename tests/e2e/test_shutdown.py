@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -207,3 +209,59 @@ async def _so_far(client: Client, task_id: str) -> list[Any]:
     async with client.open("GET", f"/api/tasks/{task_id}/stream") as response:
         body = await response.read_until(lambda received: received.count(b"here") == 2)
     return list(frames(body))
+
+
+async def test_a_thousand_open_streams_end_in_good_order_within_the_bound(tmp_path: Path) -> None:
+    streams, drain_seconds = 1000, 0.5
+    with process(tmp_path) as server:
+        server.start(
+            drain_seconds=drain_seconds, cancel_grace_seconds=0.5, max_streams_per_owner=streams + 1
+        )
+        alice = caller(server)
+        async with contextlib.AsyncExitStack() as stack:
+            first = await stack.enter_async_context(alice.open("POST", STREAM, HANG))
+            await first.read_until(lambda received: b"here" in received)
+            path = f"/api/tasks/{first.header('x-task-id')}/stream"
+
+            async def read() -> bytes:
+                line = await stack.enter_async_context(alice.open("GET", path))
+                await line.read_until(lambda received: b"here" in received)
+                began.release()
+                return await line.read_to_end()
+
+            began = asyncio.Semaphore(0)
+            reading = [asyncio.create_task(read()) for _ in range(streams - 1)]
+            for _ in reading:
+                await began.acquire()
+            terminate(server)
+            started = time.monotonic()
+            bodies = [await first.read_to_end(), *(await asyncio.gather(*reading))]
+        assert await exit_status(server) == 0
+        took = time.monotonic() - started
+    assert {body.endswith(b"\n\nretry: 1000\n") for body in bodies} == {True}
+    assert len({joined(frames(body)) for body in bodies}) == 1, "all have seen the same"
+    assert took <= drain_seconds + 10, f"{took:.1f} s"
+
+
+async def test_a_server_that_was_stopped_for_a_while_goes_on_as_if_nothing_were(
+    tmp_path: Path,
+) -> None:
+    body = task({"agent": "scripted-1", "repeat": 100, "delay": 0.005, "nonce": True})
+    with process(tmp_path) as server:
+        server.start(keepalive_seconds=1)
+        assert server.process is not None
+        alice = caller(server)
+        async with alice.open("POST", STREAM, body) as response:
+            task_id = str(response.header("x-task-id"))
+            await response.read_until(lambda received: received.count(b"\nid: ") > 20)
+            server.process.send_signal(signal.SIGSTOP)
+            asking = asyncio.create_task(alice.status(task_id))
+            await asyncio.wait([asking], timeout=1.5)  # longer than a keep-alive and any tick
+            assert not asking.done(), "it stands still"
+            server.process.send_signal(signal.SIGCONT)
+            assert await asking in ("running", "completed")
+            received = await response.read_to_end()
+        assert end_frame(received) == ("complete", {"taskId": task_id})
+        log = await alice.log(task_id)
+        assert joined(frames(received)) == joined(log)
+        check_log([frame.data for frame in log])

@@ -21,7 +21,7 @@ import orjson
 import pytest
 
 from orchestrator.agents import AgentContext, AgentOptions, AgentRegistry, AgentResult
-from orchestrator.errors import AgentError, TaskConflict, TaskNotFound
+from orchestrator.errors import AgentError, AlreadyRunning, TaskConflict, TaskNotFound
 from orchestrator.runtime.channels import Reader
 from orchestrator.store.artifacts import PIECE_BYTES
 from orchestrator.tasks import END_STATES
@@ -115,8 +115,9 @@ class World:
         self.seen: dict[str, list[bytes]] = {}
         self.deleted: set[str] = set()
         self.deleting: set[str] = set()
+        self.retried: set[str] = set()
         self.statuses: dict[str, str] = {}
-        self.following: list[asyncio.Task[None]] = []
+        self.following: dict[str, asyncio.Task[None]] = {}
         self.drained = False
         self.life: Life
 
@@ -139,14 +140,33 @@ class World:
         self.ids[title] = submission.task_id
         if submission.reader is not None:
             submission.reader.close()
-        after = len(self.seen[submission.task_id])
-        reader = await self.life.service.attach(submission.task_id, owner=OWNER, after=after)
-        follow = self._follow(submission.task_id, reader)
-        self.following.append(self.life.loop.create_task(follow))
+        await self.read_on(submission.task_id)
+
+    async def read_on(self, task_id: str) -> None:
+        """Follow a task from where its reader stands, unless it is being followed."""
+        if (following := self.following.get(task_id)) is not None and not following.done():
+            return
+        after = len(self.seen[task_id])
+        reader = await self.life.service.attach(task_id, owner=OWNER, after=after)
+        follow = self._follow(task_id, reader)
+        self.following[task_id] = self.life.loop.create_task(follow)
+
+    async def ask(self, title: str, control: str, **options: Any) -> bool:
+        """Use a control; False when it is refused."""
+        with suppress(TaskConflict):
+            call = getattr(self.life.service, control)
+            await call(self.ids[title], owner=OWNER, requested_by="me", **options)
+            return True
+        return False
 
     async def cancel(self, title: str) -> None:
-        with suppress(TaskConflict):
-            await self.life.service.cancel(self.ids[title], owner=OWNER, requested_by="me")
+        await self.ask(title, "cancel")
+
+    async def retry(self, title: str) -> None:
+        """Once, unless the answer got lost: then once more; its reader reads on."""
+        if title not in self.retried and await self.ask(title, "retry"):
+            self.retried.add(title)
+        await self.read_on(self.ids[title])
 
     async def delete(self, title: str) -> None:
         if title in self.deleted:
@@ -258,6 +278,44 @@ async def deletions(world: World) -> None:
     await world.reaches("kept", "completed")
 
 
+@scenario(soon="completed", later="completed", queued="completed")
+async def pauses(world: World) -> None:
+    await world.submit("soon", "a", "wait", "b")
+    await world.submit("later", "wait", "b")
+    await world.submit("queued", "a")
+    await world.ask("queued", "pause")
+    await world.says("soon", b"waiting")
+    await world.says("later", b"waiting")
+    await asyncio.gather(world.ask("soon", "pause", stop_now=True), world.ask("later", "pause"))
+    await asyncio.gather(world.reaches("soon", "paused"), world.reaches("later", "paused"))
+    for title in ("soon", "later", "queued"):
+        await world.ask(title, "resume")
+
+
+@scenario(bad="failed", hanging="cancelled", late="timed_out")
+async def retries(world: World) -> None:
+    await world.submit("bad", "a", "stumble", "bad")
+    await world.submit("hanging", "a", "hang")
+    await world.submit("late", "hang", timeoutSeconds=5)
+    await world.says("hanging", b"hanging")
+    await world.ask("hanging", "cancel")
+    for title in ("bad", "hanging", "late"):
+        await world.reaches(title)
+        await world.retry(title)
+    await world.ask("hanging", "cancel")
+
+
+@scenario(one="completed", two="completed")
+async def a_stop_of_the_worker_loop(world: World) -> None:
+    runner = world.life.service.runner
+    await world.submit("one", "a", "wait")
+    await world.says("one", b"waiting")
+    await runner.stop(by="me", now=True)
+    await world.submit("two", "b")
+    with suppress(AlreadyRunning):
+        await runner.start(by="me")
+
+
 @scenario(late="timed_out", budget="failed")
 async def limits_that_are_reached(world: World) -> None:
     await world.submit("late", "a", "hang", timeoutSeconds=30)
@@ -288,8 +346,12 @@ def world(empty: Path) -> Iterator[Callable[[int], World]]:
         folder.cleanup()
 
 
+# Before a transaction the file is as it was after the one before it: only what was told differs.
 @pytest.mark.parametrize("name", SCENARIOS)
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize(
+    "point",
+    [pytest.param("before_begin", marks=pytest.mark.soak), "before_commit", "after_commit"],
+)
 def test_a_crash_at_any_point_loses_nothing(
     name: str, point: str, world: Callable[[int], World]
 ) -> None:
@@ -350,7 +412,7 @@ def live(here: World, play: Scenario, trap: Trap) -> bool:
     async def whole() -> None:
         await play(here)
         await here.life.all_ended(every=0.5)
-        await asyncio.gather(*here.following)
+        await asyncio.gather(*here.following.values())
 
     here.following.clear()
     try:
@@ -373,14 +435,16 @@ def finish(here: World, ends: dict[str, str]) -> None:
         rows = {row.task_id: row for row in here.life.tasks()}
         kept = {title: id for title, id in here.ids.items() if ends[title]}
         assert set(rows) == set(kept.values()), "a task is lost, or was made up"
-        for id in kept.values():
+        for title, id in kept.items():
             log = here.life.log(id)
             check_prefix(here.seen[id], as_frames(log))
             assert len(here.seen[id]) == len(log), "its reader has seen all of it"
             written = [orjson.loads(event.data) for event in log]
             check_log(written)
             terminal = [e for e in written if e["type"] in ("task_complete", "task_error")]
-            assert len(terminal) == 1
+            again = [e for e in written if e["type"] == "task_state" and e["reason"] == "retry"]
+            assert len(terminal) == 1 + len(again)
+            assert len(again) >= (title in here.retried)
             here.life.run(check_agents(here, id, written))
         check_leftovers(here)
     finally:

@@ -199,6 +199,15 @@ async def test_a_recovered_agent_that_failed_for_good_does_not_run_again(tmp_pat
         assert log[-1]["failedAgents"] == ["a"]
 
 
+async def test_what_was_begun_goes_on_before_what_was_waiting(tmp_path: Path) -> None:
+    path = tmp_path / "t.db"
+    waiting = [await left_behind(path, "a", status="queued", queued=n) for n in (1, 2)]
+    begun = await left_behind(path, "a", "hang")
+    async with service(TEAM, at_file(path, max_concurrent_tasks=1)) as opened:
+        await eventually(lambda: _said(opened, begun, b"hanging"))
+        assert [await status_of(opened, id) for id in waiting] == ["queued", "queued"]
+
+
 async def test_active_time_goes_on_where_it_stood(tmp_path: Path) -> None:
     path = tmp_path / "t.db"
     id = await left_behind(path, "hang", fields={"timeoutSeconds": 1000}, active_ms=999_950)
