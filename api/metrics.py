@@ -7,13 +7,13 @@ these do not mix.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from api.versions import installed_version
 from orchestrator.runtime.vitals import Vitals
 
 PREFIX = "poststream_"
@@ -52,7 +52,7 @@ class _Vitals(Collector):
         yield _gauge("log_bytes", "Bytes of all logs.", vitals.stored.log_bytes)
         yield _gauge("database_bytes", "Size of the database's files.", vitals.database_bytes)
         info = GaugeMetricFamily(f"{PREFIX}info", "The version that runs.", labels=["version"])
-        info.add_metric([_version()], 1)
+        info.add_metric([installed_version()], 1)
         yield info
 
 
@@ -83,10 +83,3 @@ def _gauge(name: str, help: str, value: float) -> Metric:
 
 def _counter(name: str, help: str, value: float) -> Metric:
     return CounterMetricFamily(PREFIX + name, help, value=value)
-
-
-def _version() -> str:
-    try:
-        return version("poststream")
-    except PackageNotFoundError:
-        return "unknown"

@@ -89,7 +89,12 @@ PROBLEMS: Mapping[type[BaseException], Problem] = MappingProxyType(
 
 def problem_of(error: BaseException) -> Problem:
     """The entry of the table for an error; `INTERNAL` when it has none."""
-    for ancestor in type(error).__mro__:
+    return problem_for(type(error))
+
+
+def problem_for(error: type[BaseException]) -> Problem:
+    """The entry of the table for a class of errors; `INTERNAL` when it has none."""
+    for ancestor in error.__mro__:
         if (problem := PROBLEMS.get(ancestor)) is not None:
             return problem
     return INTERNAL

@@ -62,6 +62,21 @@ class ShareRequest(Body):
 class TicketRequest(Body):
     """What a ticket shall open: the stream of a task, or the log of the worker loop."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {
+                    "properties": {"taskId": {"type": "string"}, "runnerLog": {"type": "null"}},
+                    "required": ["taskId"],
+                },
+                {
+                    "properties": {"runnerLog": {"const": True}, "taskId": {"type": "null"}},
+                    "required": ["runnerLog"],
+                },
+            ]
+        }
+    )
+
     task_id: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     runner_log: Literal[True] | None = None
 

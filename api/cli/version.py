@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from api.cli.terminal import PROGRAM, print_data, print_json
+from api.versions import installed_version
 
 
 def command(
@@ -26,14 +27,3 @@ def command(
         )
     else:
         print_data(f"{PROGRAM} {found}")
-
-
-def installed_version() -> str:
-    """The version that is installed; ``unknown`` in a checkout that is not."""
-    from importlib.metadata import PackageNotFoundError
-    from importlib.metadata import version as read_version
-
-    try:
-        return read_version(PROGRAM)
-    except PackageNotFoundError:
-        return "unknown"

@@ -10,8 +10,8 @@ import orjson
 from api.auth import ADMIN, EXECUTE, READ
 from api.cli.signing import sign
 from api.cli.terminal import NO_AGENTS
-from api.cli.version import installed_version
 from api.settings import Settings
+from api.versions import installed_version
 from orchestrator.agents import AgentRegistry
 from orchestrator.kinds.scripted import ROLES as SCRIPTED
 

@@ -12,6 +12,7 @@ from api.endpoint import Endpoint, Rule
 from api.routes import (
     artifacts,
     controls,
+    description,
     execute,
     export,
     health,
@@ -59,6 +60,8 @@ ROUTES: dict[str, dict[str, Rule]] = {
         "GET": Rule(runner.logs, READ, streams=True, ticket=tickets.RUNNER_LOG)
     },
     "/api/task-runner/logs-history": {"GET": Rule(runner.logs_history, READ)},
+    "/openapi.json": {"GET": Rule(description.document, None)},
+    "/docs": {"GET": Rule(description.page, None)},
     "/metrics": {"GET": Rule(metrics.show, ADMIN)},
     "/healthz": {"GET": Rule(health.alive, None)},
     "/readyz": {"GET": Rule(health.ready, None)},

@@ -73,7 +73,7 @@ MATRIX: dict[tuple[str, str], Row] = {
 """A new route needs a row here."""
 LAST = (("POST", "/api/tasks/{task_id}/cancel"), ("DELETE", "/api/tasks/{task_id}"))
 """What ends the task: its owner's turn comes when everybody else has had theirs."""
-PUBLIC = {"/healthz", "/readyz", page.ASSETS, *page.PATHS}
+PUBLIC = {"/healthz", "/readyz", "/docs", "/openapi.json", page.ASSETS, *page.PATHS}
 
 
 def target(path: str, task_id: str) -> str:
