@@ -21,12 +21,16 @@ h3 { margin: 2rem 0 .3rem; font-size: 1.05rem; }
 code { font: .9em ui-monospace, monospace; background: var(--soft); padding: .1em .3em; }
 table { border-collapse: collapse; width: 100%; margin: .6rem 0; }
 td, th { border-bottom: 1px solid var(--line); padding: .3rem .6rem .3rem 0; text-align: left;
-  vertical-align: top; overflow-wrap: anywhere; }
+  vertical-align: top; }
 th { font-size: .8rem; font-weight: 600; }
 .method { display: inline-block; min-width: 4.2rem; font-weight: 700; }
 .soft { opacity: .75; }
 nav ul { columns: 2; padding-left: 1.2rem; }
-@media (max-width: 40rem) { nav ul { columns: 1; } }
+nav li { overflow-wrap: anywhere; }
+@media (max-width: 40rem) {
+  nav ul { columns: 1; }
+  table { display: block; overflow-x: auto; }
+}
 """
 
 POLICY = "; ".join(
