@@ -9,7 +9,7 @@ from typing import Any, cast
 from sqlalchemy.orm import defer
 from sqlmodel import Session, col, func, or_, select
 
-from orchestrator.store.shares import shared_with
+from orchestrator.store.shares import is_shared_with, shared_with
 from orchestrator.store.tables import AgentRun, Task
 from orchestrator.tasks import END_STATES, TaskStatus
 
@@ -48,7 +48,7 @@ def find(session: Session, task_id: str, owner: str | None, *, shared: bool = Fa
     """
     query = select(Task).where(Task.task_id == task_id, col(Task.deleted).is_(None))
     if owner is not None and shared:
-        query = query.where(or_(col(Task.owner) == owner, shared_with(owner)))
+        query = query.where(or_(col(Task.owner) == owner, is_shared_with(owner)))
     elif owner is not None:
         query = query.where(Task.owner == owner)
     return session.exec(query).first()

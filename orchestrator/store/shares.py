@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Exists
+from sqlalchemy import ColumnElement
 from sqlmodel import Session, col, exists, select
 
 from orchestrator.errors import PoststreamError, TaskNotFound
@@ -53,8 +53,13 @@ def of_task(session: Session, id: int) -> list[str]:
     return list(session.exec(query.order_by(col(Share.subject))))
 
 
-def shared_with(subject: str) -> Exists:
-    """The condition that the `Task` of a query is shared with somebody."""
-    return exists().where(
-        col(Share.task) == col(Task.id), col(Share.subject).in_((subject, EVERYONE))
-    )
+def is_shared_with(subject: str) -> ColumnElement[bool]:
+    """The condition that the one `Task` of a query is shared with somebody."""
+    mine = col(Share.subject).in_((subject, EVERYONE))
+    return exists().where(col(Share.task) == col(Task.id), mine)
+
+
+def shared_with(subject: str) -> ColumnElement[bool]:
+    """The same for a list: begins with the shares, of which there are fewer than tasks."""
+    mine = col(Share.subject).in_((subject, EVERYONE))
+    return col(Task.id).in_(select(Share.task).where(mine))

@@ -6,10 +6,22 @@ import asyncio
 from typing import Any
 
 import pytest
+from sqlmodel import func, select
 
 from orchestrator.errors import TaskNotFound
+from orchestrator.runtime.service import TaskService
 from orchestrator.store.database import Database
-from tests.orchestrator.teams import OWNER, hang, service, submit, team
+from orchestrator.store.tables import Share
+from tests.orchestrator.teams import (
+    OWNER,
+    eventually,
+    hang,
+    read_to_end,
+    service,
+    speak,
+    submit,
+    team,
+)
 
 
 async def test_who_attaches_while_the_share_ends_is_refused(
@@ -44,6 +56,27 @@ async def test_who_attaches_while_the_share_ends_is_refused(
             await attaching
         monkeypatch.undo()
         assert opened._channels.readers == 0
+
+
+async def test_no_row_of_a_share_outlives_its_task() -> None:
+    async with service(team(a=speak)) as opened:
+        submission = await submit(opened, "a")
+        await read_to_end(submission.reader)
+        await opened.sharing.share(submission.task_id, owner=OWNER, subjects=["bob", "carol"])
+        assert await count(opened) == 2
+        await opened.delete(submission.task_id, owner=OWNER)
+
+        async def gone() -> bool:
+            return await count(opened) == 0
+
+        await eventually(gone)
+
+
+async def count(opened: TaskService) -> int:
+    """How many shares are stored."""
+    return await opened.database.read(
+        lambda session: session.exec(select(func.count()).select_from(Share)).one()
+    )
 
 
 async def test_a_change_is_told_with_who_may_read_from_now_on() -> None:
