@@ -15,6 +15,14 @@ from orchestrator.store.database import Session
 from orchestrator.store.tables import AgentRun, Artifact, Task
 from orchestrator.tasks import END_STATES, AgentStatus, TaskStatus
 
+_OPTIONS = frozenset(
+    {
+        "after", "budget", "dependsOn", "maxParallel", "onAgentError", "onRestart",
+        "timeoutSeconds",
+    }
+)  # fmt: skip
+"""What else was asked for, so that a task can be run again as it was."""
+
 
 def snapshot(session: Session, task: Task, *, stuck_before_ms: int) -> dict[str, Any]:
     """The whole snapshot of a task, texts included, folded up to its `lastEventId`.
@@ -33,8 +41,10 @@ def snapshot(session: Session, task: Task, *, stuck_before_ms: int) -> dict[str,
     ]
     request = orjson.loads(task.request)
     inputs = {"inputs": request["inputs"]} if "inputs" in request else {}
+    options = {name: value for name, value in request.items() if name in _OPTIONS}
     return summary(session, task, agents, stuck_before_ms=stuck_before_ms) | {
         **inputs,
+        **({"options": options} if options else {}),
         "lastEventId": last_seq,
         "agents": agents,
     }

@@ -55,7 +55,8 @@ async def browser() -> AsyncIterator[Browser]:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server for all tests that leave it as it was; each test is somebody of its own there."""
     with process(tmp_path_factory.mktemp("server")) as running:
-        running.start(cancel_grace_seconds=0.5, poll_milliseconds=250)
+        # Some tests let minutes pass in the browser only; its page must not miss keep-alives then.
+        running.start(cancel_grace_seconds=0.5, poll_milliseconds=250, keepalive_seconds=600)
         yield running
 
 

@@ -54,7 +54,7 @@ async def test_a_double_click_starts_one_task(ann: Visitor) -> None:
 
 
 async def test_a_reload_before_the_answer_finds_the_task(ann: Visitor) -> None:
-    ann.allowed = CUT
+    ann.allowed += CUT
     page = await ann.fill(HANG)
     await page.route("**/execute/stream", _take_and_say_nothing, times=1)
     await page.get_by_role("button", name="Start").click()
@@ -73,7 +73,7 @@ async def test_a_cut_stream_is_resumed_where_it_was(
         Proxy(server.port) as proxy,
         Visitor.arriving(context, proxy.url, server.token("cut")) as visitor,
     ):
-        visitor.allowed = CUT
+        visitor.allowed += CUT
         page = await visitor.start(gated(gate))
         await expect(visitor.card("Gate")).to_contain_text("waiting")
         await proxy.cut()
@@ -87,7 +87,7 @@ async def test_a_cut_stream_is_resumed_where_it_was(
 
 
 async def test_it_tries_after_1_2_4_8_and_10_seconds_then_says_so(ann: Visitor) -> None:
-    ann.allowed = CUT
+    ann.allowed += CUT
     page = await ann.start(HANG)
     await ann.expect_status("Running")
     task_id = page.url.rpartition("/")[2]
@@ -186,7 +186,7 @@ async def test_an_ended_token_asks_for_a_new_one_and_the_task_goes_on(
     gate = folder / "gate"
     subject = "somebody whose token ends"
     async with Visitor.arriving(context, server.url, server.token(subject)) as visitor:
-        visitor.allowed = (*CUT, "401")
+        visitor.allowed += (*CUT, "401")
         page = await visitor.start(gated(gate))
         await expect(visitor.card("Gate")).to_contain_text("waiting")
         short = server.token(subject, ttl_seconds=-60)
@@ -209,7 +209,7 @@ async def test_a_server_killed_and_started_again_under_the_open_page(
         server.start(poll_milliseconds=250)
         token = server.token("patient")
         async with Visitor.arriving(context, server.url, token) as visitor:
-            visitor.allowed = CUT
+            visitor.allowed += CUT
             page = await visitor.start(gated(gate))
             await expect(visitor.card("Gate")).to_contain_text("waiting")
             await asyncio.to_thread(server.kill)

@@ -27,7 +27,7 @@ class Visitor:
         self.token = token
         self.complaints: list[str] = []
         """What the browser complained about: errors, and breaches of the policy."""
-        self.allowed: tuple[str, ...] = ()
+        self.allowed: tuple[str, ...] = ("/api/jobs/stats",)
         """Parts of complaints that a test expects, e.g. of requests that it cuts."""
         self.asked: list[tuple[str, str, str | None]] = []
         """Method, path and `Last-Event-ID` of every POST and every stream it asked for."""
@@ -62,6 +62,7 @@ class Visitor:
     async def fill(self, body: dict[str, Any]) -> Page:
         """Open the form and fill it, without sending it."""
         page = await self.open("/new")
+        await page.get_by_label("Title").fill(body.get("title", ""))
         await page.get_by_label("Description").fill(body["description"])
         for role in body["selectedAgents"]:
             await page.locator(f"#agent-{role}").check()
@@ -93,7 +94,7 @@ class Visitor:
 
     def _heard(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
-            self.complaints.append(message.text)
+            self.complaints.append(f"{message.text} {message.location['url']}")
 
     def _noted(self, request: Request) -> None:
         path = request.url.removeprefix(self.url).partition("?")[0]

@@ -1,4 +1,4 @@
-import { useEffect, useRef } from "react";
+import { useLayoutEffect, useRef } from "react";
 
 /** What a key does, by its name: `c`, `[`, `?`. */
 export type Hotkeys = Record<string, (() => void) | undefined>;
@@ -6,10 +6,10 @@ export type Hotkeys = Record<string, (() => void) | undefined>;
 /** Keys of this screen; they sleep while somebody types or a dialog is open. */
 export function useHotkeys(keys: Hotkeys): void {
   const current = useRef(keys);
-  useEffect(() => {
+  useLayoutEffect(() => {
     current.current = keys;
   });
-  useEffect(() => {
+  useLayoutEffect(() => {
     const press = (event: KeyboardEvent) => {
       if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || event.repeat) return;
       if (isTyping(event.target) || document.querySelector("dialog[open]") !== null) return;

@@ -10,3 +10,4 @@ export * from "./remaining.ts";
 export * from "./snapshot.ts";
 export * from "./view.ts";
 export * from "./wire.ts";
+export * from "./runner.ts";

@@ -1,4 +1,4 @@
-import type { AgentInfo, AgentStatus, ArtifactInfo, ExecutionMode, Question, TaskStatus, Usage } from "./wire.ts";
+import type { AgentInfo, AgentStatus, ArtifactInfo, ExecutionMode, Question, TaskRequest, TaskStatus, Usage } from "./wire.ts";
 
 /** Whether something may be done with a task now, and why not. */
 export interface Action {
@@ -40,6 +40,10 @@ export interface Snapshot {
   selectedAgents: string[];
   provider?: string;
   inputs?: Record<string, unknown>;
+  /** What else was asked for, e.g. `dependsOn`; only in the snapshot of one task. */
+  options?: Partial<TaskRequest>;
+  /** Whose it is. */
+  owner?: string;
   metadata?: Record<string, string>;
   jobType: string;
   triggerSource?: string;

@@ -63,7 +63,7 @@ export function draftOf(request: TaskRequest): TaskDraft {
 }
 
 /** The request that started a task, as its snapshot tells it. */
-export function requestOf(task: Snapshot & { options?: Partial<TaskRequest> }): TaskRequest {
+export function requestOf(task: Snapshot): TaskRequest {
   const first = task.description.trim().split(/\r?\n/)[0]?.trim().slice(0, 80);
   return {
     description: task.description,
