@@ -112,6 +112,7 @@ class TaskSnapshot(TaskEntry):
     """Everything about a task, folded up to `lastEventId`."""
 
     inputs: dict[str, Any] | None = None
+    options: dict[str, Any] | None = None
     agents: list[AgentSnapshot]  # type: ignore[assignment] # an agent with more in it
 
 
