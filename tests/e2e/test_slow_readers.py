@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import re
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -98,6 +99,27 @@ async def test_twenty_readers_that_never_read_twelve_megabytes_cost_64_at_most(
         grown = await cost(server, readers=20, megabytes=12)
     print(f"{grown / MIB:.1f} MiB")
     assert grown <= 64 * MIB, f"{grown / MIB:.1f} MiB"
+
+
+@pytest.mark.soak
+async def test_twenty_readers_that_never_read_do_not_slow_their_task(tmp_path: Path) -> None:
+    with process(tmp_path) as server:
+        server.start()
+        alice = caller(server)
+
+        async def duration(readers: int) -> float:
+            began = time.monotonic()
+            task_id = await alice.submit(log_of(12, delay=0.005))
+            with contextlib.ExitStack() as stack:
+                for _ in range(readers):
+                    stack.enter_context(never_reading(alice, task_id))
+                await alice.reaches(task_id, "completed", "failed")
+            return time.monotonic() - began
+
+        await duration(0)
+        ratios = [await duration(20) / await duration(0) for _ in range(3)]
+    print(" ".join(f"{ratio:.2f}" for ratio in ratios))
+    assert min(ratios) <= 1.2
 
 
 async def test_readers_that_have_caught_up_hold_nothing_while_they_wait(tmp_path: Path) -> None:

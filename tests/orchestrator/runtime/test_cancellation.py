@@ -7,13 +7,11 @@ run may be ended from outside. What was handed to the writer stands all the same
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import orjson
@@ -26,10 +24,8 @@ from orchestrator.runtime.worker import Worker
 from orchestrator.store.artifacts import PIECE_BYTES
 from orchestrator.tasks import END_STATES
 from tests.grammar import check_log, check_prefix, split_frames
-from tests.orchestrator.runtime.virtual import Life, as_frames, copied, empty_database
+from tests.orchestrator.runtime.virtual import Life, as_frames
 from tests.orchestrator.teams import OWNER, Work, at_file, request, speak, team
-
-IN_MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
 
 
 class Cancelling:
@@ -71,22 +67,13 @@ class Cancelling:
                 send = lambda answer=answer: self._coroutine.send(answer)  # type: ignore[misc]  # noqa: E731
 
 
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated database, to copy."""
-    return empty_database(tmp_path_factory.mktemp("empty"))
-
-
 @pytest.fixture
-def open_life(empty: Path) -> Iterator[Callable[..., Life]]:
+def open_life(fresh: Callable[[], Path]) -> Iterator[Callable[..., Life]]:
     """Opens lives with a database of their own each, or with an earlier one's."""
-    folders: list[TemporaryDirectory[str]] = []
     lives: list[Life] = []
 
     def make(*, path: Path | None = None, **works: Work) -> Life:
-        if path is None:
-            folders.append(TemporaryDirectory(prefix="cancelling-", dir=IN_MEMORY))
-            path = copied(empty, Path(folders[-1].name))
+        path = path or fresh()
         given = at_file(path, max_concurrent_tasks=2, cancel_grace_seconds=1)
         life = Life(path, team(a=speak, **works), given, entropy=random.Random(len(lives)))
         lives.append(life)
@@ -96,8 +83,6 @@ def open_life(empty: Path) -> Iterator[Callable[..., Life]]:
     yield make
     for life in lives:
         life.bury()
-    for folder in folders:
-        folder.cleanup()
 
 
 async def slow(context: AgentContext) -> AgentResult:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import random
 import secrets
 import shutil
@@ -48,18 +47,17 @@ from orchestrator.runtime.service import Submission
 from orchestrator.tasks import END_STATES
 from tests.grammar import check_log, check_prefix, split_frames
 from tests.orchestrator.runtime.virtual import (
+    IN_MEMORY,
     Crash,
     Life,
     Stalled,
     as_frames,
     copied,
-    empty_database,
 )  # fmt: skip
 from tests.orchestrator.teams import OWNER, at_file, request, team
 
 T = TypeVar("T")
 
-IN_MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # else wherever temporary files go
 POINTS = ("before_begin", "before_commit", "after_commit")
 GRACE_SECONDS = 2.0
 STUBBORN_SECONDS = 30.0
@@ -580,21 +578,21 @@ COMMON = settings(
 )
 
 
-def simulate(number: int, *, examples: int, folder: Path) -> None:
+def simulate(number: int, *, examples: int, migrated: Path) -> None:
     """Play so many days, all drawn from one seed."""
     print(f"seed {number}")
-    Day.empty = empty_database(folder)
+    Day.empty = migrated
     machine = seed(number)(type("Day", (Day,), {}))
     run_state_machine_as_test(machine, settings=settings(COMMON, max_examples=examples))
 
 
 @pytest.mark.timeout(180)
 @pytest.mark.slow
-def test_whatever_a_day_brings_every_task_ends_as_promised(tmp_path: Path) -> None:
-    simulate(20261125, examples=300, folder=tmp_path)
+def test_whatever_a_day_brings_every_task_ends_as_promised(migrated: Path) -> None:
+    simulate(20261125, examples=300, migrated=migrated)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("number", range(30))
-def test_many_days_of_many_seeds(number: int, tmp_path: Path) -> None:
-    simulate(secrets.randbits(32), examples=350, folder=tmp_path)
+def test_many_days_of_many_seeds(number: int, migrated: Path) -> None:
+    simulate(secrets.randbits(32), examples=350, migrated=migrated)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import selectors
 import shutil
@@ -34,6 +35,7 @@ from tests.orchestrator.teams import OWNER
 
 T = TypeVar("T")
 
+IN_MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # else wherever temporary files go
 MOST_SECONDS = 100_000.0  # of virtual time, for anything that is waited for
 LATENCY_SECONDS = 0.003  # of a commit or a read, at most
 
