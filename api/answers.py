@@ -15,20 +15,22 @@ from orchestrator.events import AgentInfo, ArtifactInfo, Usage
 from orchestrator.tasks import AgentStatus, ExecutionMode, TaskStatus
 
 
-class _Answer(BaseModel):
+class Model(BaseModel):
+    """Base of the answers."""
+
     model_config = ConfigDict(
         extra="allow", alias_generator=to_camel, populate_by_name=True, use_enum_values=True
     )
 
 
-class FieldProblem(_Answer):
+class FieldProblem(Model):
     """One field that is wrong."""
 
     pointer: str = Field(description="JSON pointer into the body.")
     detail: str
 
 
-class ProblemDocument(_Answer):
+class ProblemDocument(Model):
     """An error (RFC 9457)."""
 
     type: str = Field(description="Ends in a stable word, e.g. `/problems/not-found`.")
@@ -39,7 +41,7 @@ class ProblemDocument(_Answer):
     errors: list[FieldProblem] | None = None
 
 
-class Action(_Answer):
+class Action(Model):
     """Whether something may be done with a task now."""
 
     allowed: bool
@@ -74,7 +76,7 @@ class AgentSnapshot(AgentEntry):
     artifacts: list[ArtifactInfo]
 
 
-class TaskEntry(_Answer):
+class TaskEntry(Model):
     """A task, as lists show it."""
 
     task_id: str = Field(description="UUID v4.")
@@ -116,14 +118,14 @@ class TaskSnapshot(TaskEntry):
     agents: list[AgentSnapshot]  # type: ignore[assignment] # an agent with more in it
 
 
-class TaskList(_Answer):
+class TaskList(Model):
     """A page of tasks, newest first."""
 
     tasks: list[TaskEntry]
     next_cursor: str | None = None
 
 
-class Accepted(_Answer):
+class Accepted(Model):
     """A task that was stored."""
 
     task_id: str
@@ -131,14 +133,14 @@ class Accepted(_Answer):
     status: TaskStatus
 
 
-class Controlled(_Answer):
+class Controlled(Model):
     """A task after a control."""
 
     task_id: str
     status: TaskStatus
 
 
-class EventPage(_Answer):
+class EventPage(Model):
     """A page of a log."""
 
     task_id: str
@@ -155,20 +157,20 @@ class ArtifactEntry(ArtifactInfo):
     url: str
 
 
-class ArtifactList(_Answer):
+class ArtifactList(Model):
     """All files of a task."""
 
     artifacts: list[ArtifactEntry]
 
 
-class Shares(_Answer):
+class Shares(Model):
     """Whom a task is shared with."""
 
     task_id: str
     subjects: list[str] | Literal["everyone"]
 
 
-class StreamTicket(_Answer):
+class StreamTicket(Model):
     """A ticket for one stream."""
 
     ticket: str
@@ -185,7 +187,7 @@ class ListedAgent(AgentInfo):
     unavailable_reason: str | None = None
 
 
-class AgentList(_Answer):
+class AgentList(Model):
     """Who can be selected, and how."""
 
     agents: list[ListedAgent]
@@ -193,7 +195,7 @@ class AgentList(_Answer):
     providers: list[dict[str, Any]]
 
 
-class RunnerStatus(_Answer):
+class RunnerStatus(Model):
     """How the worker loop is."""
 
     is_running: bool
@@ -206,7 +208,7 @@ class RunnerStatus(_Answer):
     message: str | None = None
 
 
-class RunnerLine(_Answer):
+class RunnerLine(Model):
     """A line of the worker's log."""
 
     timestamp: str
@@ -215,20 +217,20 @@ class RunnerLine(_Answer):
     type: Literal["info", "success", "warning", "error"]
 
 
-class RunnerLines(_Answer):
+class RunnerLines(Model):
     """The worker's log."""
 
     logs: list[RunnerLine]
     is_running: bool
 
 
-class Message(_Answer):
+class Message(Model):
     """What was done."""
 
     message: str
 
 
-class Health(_Answer):
+class Health(Model):
     """Whether the server is well."""
 
     status: Literal["ok", "unavailable"]

@@ -25,6 +25,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.alerts import alerting
 from api.auth import (
     TICKET_KEY_NAME,
     AuthConfig,
@@ -124,11 +125,14 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        parts = open_service(
-            settings, registry, clock=clock, at=at, on_fatal=on_fatal,
-            redact=Redaction(settings),
-        )  # fmt: skip
-        async with parts as service:
+        redact = Redaction(settings)
+        async with (
+            alerting(settings.alert_webhook_url) as alert,
+            open_service(
+                settings, registry, clock=clock, at=at, on_fatal=on_fatal, redact=redact,
+                alert=alert,
+            ) as service,
+        ):  # fmt: skip
             streams = Streams(
                 keepalive_seconds=settings.keepalive_seconds,
                 places=Places(

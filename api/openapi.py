@@ -88,7 +88,7 @@ def _operation(method: str, path: str, rule: Rule, operation: Operation) -> dict
         found["description"] = operation.description
     if operation.body is not None:
         content = {"application/json": {"schema": _ref(operation.body)}}
-        found["requestBody"] = {"required": True, "content": content}
+        found["requestBody"] = {"required": operation.body_required, "content": content}
     return found
 
 

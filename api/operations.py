@@ -46,6 +46,8 @@ class Operation:
     answers: tuple[Answer, ...]
     parameters: tuple[Parameter, ...] = ()
     body: type[BaseModel] | None = None
+    body_required: bool = True
+    """Whether a request without a body is refused."""
     problems: tuple[type[BaseException], ...] = ()
     """Errors beside those that follow from the scope, the path, the body and the stream."""
     description: str = ""

@@ -59,6 +59,22 @@ class ShareRequest(Body):
     ] = Field(description="`sub` of everybody who may read it, or `everyone`; empty for nobody.")
 
 
+class CleanupRequest(Body):
+    """What is done to finished tasks, and to which."""
+
+    mode: Literal["archive", "delete"]
+    older_than_days: float | None = Field(default=None, ge=0, le=100_000, allow_inf_nan=False)
+    all_owners: bool = False
+
+
+class ResetRequest(Body):
+    """What becomes of tasks whose run is gone."""
+
+    action: Literal["fail", "resume"] = "fail"
+    older_than_seconds: float = Field(default=0, ge=0, le=1e9, allow_inf_nan=False)
+    dry_run: bool = False
+
+
 class TicketRequest(Body):
     """What a ticket shall open: the stream of a task, or the log of the worker loop."""
 

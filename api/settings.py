@@ -56,6 +56,12 @@ class Settings(RuntimeSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode] = setting(
         (), "Origins of pages that may call the server from a browser, separated by commas."
     )
+    alert_webhook_url: SecretStr | None = setting(
+        None,
+        "Address that gets a POST of `{kind, taskId, title, since}` when a task is stuck, fails or "
+        "was recovered; tried again for some minutes.",
+        secret=True,
+    )
     keepalive_seconds: float = setting(
         15,
         "Silence on a stream before a comment is sent, so that proxies keep it open and readers "
@@ -112,6 +118,13 @@ class Settings(RuntimeSettings):
         if parts.scheme == "http" and parts.hostname in _LOCAL_HOSTS:
             return url  # nobody sits between a machine and itself
         raise ValueError("must be an https:// address: who changes the keys can sign tokens")
+
+    @field_validator("alert_webhook_url")
+    @classmethod
+    def _check_alert_webhook_url(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is None or re.fullmatch(r"https?://[^\s/?#]+[^\s#]*", url.get_secret_value()):
+            return url
+        raise ValueError("must be an http:// or https:// address")
 
     @field_validator("public_url")
     @classmethod

@@ -30,9 +30,11 @@ from orchestrator.tasks import rounded_ms
 
 logger = logging.getLogger(__name__)
 
-Stop = Literal["cancel", "timeout", "attempt_timeout", "budget", "pause", "hand_back", "lost"]
+Stop = Literal[
+    "cancel", "timeout", "attempt_timeout", "budget", "stuck", "pause", "hand_back", "lost"
+]
 """Why something that runs is stopped. ``timeout`` is the task's, ``attempt_timeout`` the agent's
-own; ``lost``: the log takes no more of it."""
+own; ``stuck``: nothing was heard of the task; ``lost``: the log takes no more of it."""
 
 INTERRUPTIONS: tuple[Stop, ...] = ("pause", "hand_back")
 """Stops after which an agent runs again, later or elsewhere."""
@@ -207,7 +209,7 @@ class Attempt:
         if self._stop == "attempt_timeout":
             # While the first one runs on, a second one would work beside it.
             status, retryable = "timeout", code != "not_stopped"
-        elif self._stop == "timeout":
+        elif self._stop in ("timeout", "stuck"):
             status, retryable = "timeout", False
         elif self._stop is not None:
             status, retryable = "cancelled", False
@@ -227,6 +229,8 @@ class Attempt:
                 return f"The agent took longer than its timeout of {timeout:g} s.", "timeout"
             case "timeout":
                 return "The agent was stopped because the task used up its active time.", "timeout"
+            case "stuck":
+                return "The agent was stopped because the task was silent for too long.", "timeout"
             case "budget":
                 return "The agent was stopped because the task's budget is used up.", "cancelled"
             case "pause" | "hand_back":

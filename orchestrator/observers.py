@@ -32,4 +32,28 @@ class NoObserver:
         """Nothing happens."""
 
 
+class AllObservers:
+    """Several who listen.
+
+    Args:
+        observers: Told one after the other.
+    """
+
+    def __init__(self, *observers: RunObserver) -> None:
+        self._observers = observers
+
+    def attempt_began(self, task: TaskInfo, role: str, attempt: int) -> None:
+        """Tell all of them."""
+        for observer in self._observers:
+            observer.attempt_began(task, role, attempt)
+
+    def attempt_ended(
+        self, task: TaskInfo, role: str, attempt: int, outcome: Outcome, seconds: float
+    ) -> None:
+        """Tell all of them."""
+        for observer in self._observers:
+            observer.attempt_ended(task, role, attempt, outcome, seconds)
+
+
+_conforms: type[RunObserver] = AllObservers
 NOBODY: RunObserver = NoObserver()

@@ -125,6 +125,11 @@ class TaskRun:
         self.stragglers: list[tuple[str, asyncio.Task[Any]]] = []
         """Agents that ran on after their attempt was closed, with their roles."""
 
+    @property
+    def agents(self) -> list[str]:
+        """The agents that run now."""
+        return list(self._attempts)
+
     def stop(self, reason: Stop) -> None:
         """Stop what runs and start nothing more; `drive` returns within the grace period.
 
@@ -365,6 +370,8 @@ class TaskRun:
         match self._stop:
             case "timeout":
                 return TaskStatus.TIMED_OUT, "timeout", "The task used up its active time."
+            case "stuck":
+                return TaskStatus.FAILED, "timeout", "The task was silent for too long."
             case "budget":
                 return TaskStatus.FAILED, "budget_exhausted", "The task used up its budget."
             case _:

@@ -135,9 +135,21 @@ class RuntimeSettings(SettingsBase):
     )
     stuck_after_seconds: float = setting(
         300,
-        "A running task without an event for this long is shown as stuck.",
+        "A running task without an event for this long is stuck: shown as such, logged, alerted.",
         "seconds",
         gt=0,
+        allow_inf_nan=False,
+    )
+    stuck_action: Literal["mark", "fail"] = setting(
+        "mark", "What becomes of a stuck task: `mark` only tells, `fail` ends it too."
+    )
+    task_history_retention_days: float = setting(
+        30,
+        "Finished tasks are deleted after this time, fractions allowed; 0 deletes one once it has "
+        "ended and its last reader left. A history must not fill the disk.",
+        "days",
+        ge=0,
+        le=100_000,
         allow_inf_nan=False,
     )
     max_event_bytes: int = setting(

@@ -141,7 +141,10 @@ async def run_here(request: TaskRequest, registry: AgentRegistry) -> AsyncIterat
         if source is not None:
             source.fail(error)
 
-    settings = RuntimeSettings(database_url="sqlite://", runner_autostart=True)
+    # Whatever is meant for a server: it runs at once, and is there until everything was shown.
+    settings = RuntimeSettings(
+        database_url="sqlite://", runner_autostart=True, task_history_retention_days=1
+    )
     async with open_service(settings, registry, on_fatal=failed) as service:
         submission = await service.submit(request, owner=OWNER, attach=True)
         assert submission.reader is not None

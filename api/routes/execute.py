@@ -59,10 +59,11 @@ async def execute(call: Call) -> None:
             ended = False
         else:
             ended = await _ended(call, reader, prefer.wait_seconds)
+        if ended:  # while the reader is there: with a retention of 0 the task goes with it
+            snapshot = await call.components.service.snapshot(submission.task_id, owner=call.owner)
     finally:
         reader.close()
     if ended:
-        snapshot = await call.components.service.snapshot(submission.task_id, owner=call.owner)
         await call.answer(snapshot, headers=headers)
     else:  # not yet, or the server goes down first: the task goes on without this caller
         task = await call.components.service.find(submission.task_id, owner=call.owner)

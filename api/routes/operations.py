@@ -10,6 +10,7 @@ from typing import Any
 
 from api import answers as an
 from api import errors as api
+from api import job_answers as done
 from api.endpoint import Handler
 from api.operations import JSON, Answer, Operation, Parameter
 from api.routes import (
@@ -19,18 +20,19 @@ from api.routes import (
     execute,
     export,
     health,
+    jobs,
     metrics,
     runner,
     shares,
     tasks,
     tickets,
 )  # fmt: skip
-from api.schemas import ShareRequest, TicketRequest
+from api.schemas import CleanupRequest, ResetRequest, ShareRequest, TicketRequest
 from orchestrator import errors as core
 from orchestrator.tasks import TaskRequest, TaskStatus
 
-TASKS, RUN, FILES, SHARING, WORKER, SERVER = (
-    "Tasks", "Run", "Files", "Sharing", "Worker loop", "Server",
+TASKS, RUN, FILES, SHARING, JOBS, WORKER, SERVER = (
+    "Tasks", "Run", "Files", "Sharing", "Jobs", "Worker loop", "Server",
 )  # fmt: skip
 """Groups, in the order of the documentation."""
 
@@ -96,6 +98,31 @@ _FILTERS = (
     Parameter(
         "cursor", {**_DIGITS, "pattern": "^[1-9][0-9]{0,17}$"}, "`nextCursor` of the page before."
     ),
+)
+
+_OFFSET: Mapping[str, Any] = {"type": "integer", "minimum": 0, "maximum": jobs.MAX_OFFSET}
+_DAYS: Mapping[str, Any] = {"type": "integer", "minimum": 1, "maximum": jobs.MAX_DAYS}
+_WHOSE = Parameter(
+    "scope",
+    {"type": "string", "enum": ["mine", "all"], "default": "mine"},
+    "The caller's, or everybody's (admin).",
+)
+_HISTORY = (
+    _limit(jobs.PAGE, jobs.MAX_PAGE),
+    Parameter("offset", {**_OFFSET, "default": 0}, "How many to leave out."),
+    Parameter("jobType", {"type": "string", "enum": list(jobs.JOB_TYPES)}, "Only of this type."),
+    _FILTERS[0],
+    Parameter("archived", _FLAG, "Archived ones too."),
+    _WHOSE,
+)
+_STATS = (
+    Parameter("days", {**_DAYS, "default": 30}, "Tasks created in the last days."),
+    Parameter(
+        "groupBy",
+        {"type": "string", "enum": ["agent", "day", "jobType"], "default": "day"},
+        "What makes a group.",
+    ),
+    _WHOSE,
 )
 
 OPERATIONS: dict[Handler, Operation] = {
@@ -173,6 +200,27 @@ OPERATIONS: dict[Handler, Operation] = {
         summary="Run what did not complete", tag=TASKS, parameters=(_LAST,), problems=_CONTROL,
         answers=(Answer(202, "It goes on, in the same log.", an.Controlled),),
         description="Agents that delivered keep what they have delivered.",
+    ),
+    jobs.history: Operation(
+        summary="The history of jobs", tag=JOBS, parameters=_HISTORY,
+        problems=(api.InvalidParameter,),
+        answers=(Answer(200, "A page, newest first.", done.JobHistory),),
+    ),
+    jobs.stats: Operation(
+        summary="Figures of jobs", tag=JOBS, parameters=_STATS, problems=(api.InvalidParameter,),
+        answers=(Answer(200, "Everything together, and each group.", done.JobStats),),
+    ),
+    jobs.cleanup: Operation(
+        summary="Archive or delete finished tasks", tag=JOBS, body=CleanupRequest,
+        problems=(core.InvalidRequest, api.MissingScope, core.StorageFull),
+        answers=(Answer(200, "How many.", done.CleanedUp),),
+        description="The caller's own; with `allOwners` everybody's, which takes an admin.",
+    ),
+    jobs.reset_state: Operation(
+        summary="Close tasks whose run is gone", tag=JOBS, body=ResetRequest, body_required=False,
+        problems=(core.InvalidRequest, core.StorageFull),
+        answers=(Answer(200, "What was done.", done.ResetState),),
+        description="Never touches a task that runs.",
     ),
     tasks.delete: Operation(
         summary="Delete a finished task", tag=TASKS, parameters=(_LAST,), problems=_CONTROL,

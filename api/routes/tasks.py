@@ -9,8 +9,8 @@ from urllib.parse import parse_qsl, urlencode
 from api.endpoint import Call
 from api.errors import InvalidParameter
 from api.headers import parse_cursor, query_values, read_cursor
+from api.routes.parameters import flag, statuses
 from orchestrator.store.listing import TaskFilter
-from orchestrator.tasks import TaskStatus
 
 PAGE = 50
 MAX_PAGE = 200  # a page is built in memory
@@ -29,7 +29,7 @@ async def index(call: Call) -> None:
     cursor = call.parameter("cursor")
     before = None if cursor is None else call.number("cursor", default=0, least=1, most=10**18)
     entries, more = await call.components.service.list(
-        _filter(call), stuck=_flag(call, "stuck"), before=before, limit=limit
+        _filter(call), stuck=flag(call, "stuck"), before=before, limit=limit
     )
     body: dict[str, object] = {"tasks": entries}
     headers = []
@@ -111,12 +111,12 @@ def _filter(call: Call) -> TaskFilter:
     return TaskFilter(
         owner=owner,
         shared_with=shared_with,
-        statuses=_statuses(call.parameter("status")),
+        statuses=statuses(call),
         agent=call.parameter("agent"),
         text=call.parameter("q"),
         created_from_ms=_time(call, "from"),
         created_to_ms=_time(call, "to"),
-        archived=bool(_flag(call, "archived")),
+        archived=bool(flag(call, "archived")),
         metadata=metadata,
     )
 
@@ -132,26 +132,6 @@ def _owner(call: Call) -> tuple[str | None, str | None]:
         call.principal.require("admin")
         return None, None
     raise InvalidParameter("scope", "is mine, shared or all")
-
-
-def _statuses(text: str | None) -> frozenset[TaskStatus]:
-    try:
-        return frozenset(TaskStatus(name) for name in text.split(",")) if text else frozenset()
-    except ValueError:
-        names = ", ".join(TaskStatus)
-        detail = f"is one or more of {names}, separated by commas"
-        raise InvalidParameter("status", detail) from None
-
-
-def _flag(call: Call, name: str) -> bool | None:
-    match call.parameter(name):
-        case None:
-            return None
-        case "true" | "1":
-            return True
-        case "false" | "0":
-            return False
-    raise InvalidParameter(name, "is true or false")
 
 
 def _time(call: Call, name: str) -> int | None:

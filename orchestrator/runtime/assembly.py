@@ -10,14 +10,23 @@ from functools import partial
 from orchestrator.agents import AgentRegistry
 from orchestrator.clock import Clock
 from orchestrator.errors import StorageError
+from orchestrator.observers import AllObservers
 from orchestrator.progress import Limits
 from orchestrator.runs import RunOptions
+from orchestrator.runtime.alerts import Tell, tell_nobody
 from orchestrator.runtime.channels import MAX_BYTES, Channels
 from orchestrator.runtime.dispatch import InProcessDispatcher
+from orchestrator.runtime.estimates import Estimates
+from orchestrator.runtime.housekeeping import Housekeeping
+from orchestrator.runtime.jobs import Jobs
+from orchestrator.runtime.lost import LostTasks
 from orchestrator.runtime.narrator import Narrator
+from orchestrator.runtime.removal import Removal
+from orchestrator.runtime.retention import Retention
 from orchestrator.runtime.runner import Runner
 from orchestrator.runtime.runner_log import RunnerLog
 from orchestrator.runtime.service import NODE, TaskService
+from orchestrator.runtime.stuck import StuckWatch
 from orchestrator.runtime.watchdog import Watchdog
 from orchestrator.runtime.worker import Worker
 from orchestrator.settings import RuntimeSettings
@@ -35,6 +44,7 @@ async def open_service(
     *,
     clock: Clock | None = None,
     redact: Callable[[str], str] = str,
+    alert: Tell = tell_nobody,
     at: Callable[[str], None] = lambda _: None,
     on_fatal: Callable[[StorageError], None] = lambda _: None,
 ) -> AsyncIterator[TaskService]:
@@ -45,6 +55,7 @@ async def open_service(
         registry: The agents.
         clock: Time and chance.
         redact: Replaces secrets in error texts.
+        alert: Told of tasks that are stuck, fail or were recovered.
         at: Called at each crash point, for tests.
         on_fatal: Called when nothing can be stored any more; the process should exit with 1.
 
@@ -59,7 +70,9 @@ async def open_service(
         await asyncio.to_thread(migrate, database)
         writer = Writer(database, node=NODE, at=at, on_fatal=on_fatal)
         try:
-            service = _assemble(settings, registry, database, writer, clock or Clock(), redact)
+            service = _assemble(
+                settings, registry, database, writer, clock or Clock(), redact, alert
+            )
             await service.start()
             watchdog = service.watchdog = Watchdog()
             try:
@@ -76,15 +89,16 @@ async def open_service(
 
 def _assemble(
     settings: RuntimeSettings, registry: AgentRegistry, database: Database, writer: Writer,
-    clock: Clock, redact: Callable[[str], str],
+    clock: Clock, redact: Callable[[str], str], alert: Tell = tell_nobody,
 ) -> TaskService:  # fmt: skip
     limits = Limits(
         max_event_bytes=settings.max_event_bytes,
         max_agent_output_bytes=settings.max_agent_output_bytes,
         max_artifact_bytes=settings.max_artifact_bytes,
     )
+    estimates = Estimates()
     log = RunnerLog(database, writer, clock, keep=settings.runner_log_lines)
-    narrator = Narrator(log, clock, slots=settings.max_concurrent_tasks)
+    narrator = Narrator(log, clock, slots=settings.max_concurrent_tasks, alert=alert)
     options = RunOptions(
         registry=registry,
         clock=clock,
@@ -92,7 +106,7 @@ def _assemble(
         cancel_grace_seconds=settings.cancel_grace_seconds,
         task_timeout_seconds=settings.task_timeout_seconds,
         redact=redact,
-        observer=narrator,
+        observer=AllObservers(narrator, estimates),
     )
 
     async def page(id: int, after: int) -> FramePage | None:
@@ -108,6 +122,22 @@ def _assemble(
         worker, database, writer, channels, log, narrator,
         clock=clock, node=NODE, autostart=settings.runner_autostart,
     )  # fmt: skip
-    return TaskService(
-        database, writer, channels, worker, runner, narrator, options, settings=settings
-    )
+    removal = Removal(writer, channels, clock)
+    retention = Retention(
+        database, writer, channels, removal, narrator, clock=clock,
+        days=settings.task_history_retention_days,
+    )  # fmt: skip
+    house = Housekeeping(
+        narrator=narrator,
+        estimates=estimates,
+        runner=runner,
+        stuck=StuckWatch(
+            worker, database, narrator, clock=clock, action=settings.stuck_action,
+            after_seconds=settings.stuck_after_seconds,
+        ),
+        removal=removal,
+        retention=retention,
+        jobs=Jobs(database, writer, retention, clock=clock, node=NODE),
+        lost=LostTasks(writer, worker, channels, narrator, settings=settings, clock=clock),
+    )  # fmt: skip
+    return TaskService(database, writer, channels, worker, house, options, settings=settings)

@@ -62,6 +62,8 @@ class Channels:
         self._max_bytes = max_bytes
         self._page = page
         self._channels: dict[int, Channel] = {}
+        self.on_left: Callable[[int], None] = _nothing
+        """Called when the last reader of a task leaves that has ended and was read to its end."""
         self._ages: deque[tuple[Channel, int, int]] = deque()
         self._kept = 0
         self.bytes = 0
@@ -104,12 +106,23 @@ class Channels:
             channel.removed = True
             channel.wake()
 
-    def leave(self, channel: Channel) -> None:
-        """A reader went; with the last one the frames go."""
+    def is_open(self, id: int) -> bool:
+        """Whether somebody reads a task."""
+        return id in self._channels
+
+    def leave(self, channel: Channel, *, at_end: bool) -> None:
+        """A reader went; with the last one the frames go.
+
+        Args:
+            channel: What it read.
+            at_end: Whether it had read all of a task that has ended.
+        """
         channel.readers -= 1
         if channel.readers == 0:
             self._channels.pop(channel.id, None)
             self._clear(channel)
+            if at_end and not channel.removed:
+                self.on_left(channel.id)
 
     async def read_page(self, id: int, after: int) -> FramePage | None:
         """A page of the log."""
@@ -227,7 +240,7 @@ class Reader:
         """Leave the channel."""
         if not self._closed:
             self._closed = True
-            self._channels.leave(self._channel)
+            self._channels.leave(self._channel, at_end=self.ended)
 
     def _from_memory(self) -> bytes:
         channel = self._channel
@@ -254,3 +267,7 @@ class Reader:
             raise StorageError(f"the log has a gap behind event {self.cursor}")
         self.cursor = page.last
         return page.frames
+
+
+def _nothing(id: int) -> None:
+    """Nobody wants to know."""

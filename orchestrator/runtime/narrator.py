@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import heapq
 from dataclasses import dataclass
+from typing import Literal
 
 from orchestrator.agents import TaskInfo
 from orchestrator.attempts import Outcome
 from orchestrator.clock import Clock
 from orchestrator.observers import RunObserver
+from orchestrator.runtime.alerts import Alert, Tell, tell_nobody
 from orchestrator.runtime.runner_log import LineType, RunnerLog, TaskName
 from orchestrator.store.recovery import Lost
 from orchestrator.tasks import TaskRequest, TaskStatus
@@ -43,10 +45,14 @@ class Narrator:
         log: Where it tells it.
         clock: For durations.
         slots: How many tasks run at once.
+        alert: Told of what somebody should look at.
     """
 
-    def __init__(self, log: RunnerLog, clock: Clock, *, slots: int) -> None:
+    def __init__(
+        self, log: RunnerLog, clock: Clock, *, slots: int, alert: Tell = tell_nobody
+    ) -> None:
         self._log = log
+        self._alert = alert
         self._clock = clock
         self._free = list(range(1, slots + 1))
         self._slots: dict[str, Slot] = {}
@@ -86,6 +92,8 @@ class Narrator:
         if slot is None:  # it did not come so far as to begin
             return
         seconds = self._clock.monotonic() - slot.began
+        if status in (TaskStatus.FAILED, TaskStatus.TIMED_OUT):
+            self._tell("failed", slot.task, self._clock.wall_ms())
         if why:
             words = f"lost after {seconds:.1f} s: {why}"
             self._log.add(slot.number, "error", "%s", words, task=slot.task)
@@ -131,6 +139,38 @@ class Narrator:
         task = TaskName(lost.task_id, lost.title, lost.owner)
         words = "recovered: it was %s when the server ended, and is %s now"
         self._log.add(0, "warning", words, lost.status, status, task=task)
+        failed = status in (TaskStatus.FAILED, TaskStatus.TIMED_OUT)
+        if failed or status == TaskStatus.QUEUED:
+            self._tell("failed" if failed else "recovered", task, lost.updated)
+
+    def stuck(
+        self, task_id: str, roles: list[str], *, seconds: float, since_ms: int, ends: bool
+    ) -> None:
+        """A task has been silent for too long.
+
+        Args:
+            task_id: Which.
+            roles: The agents that run.
+            seconds: How long it has been silent.
+            since_ms: Since when, milliseconds since 1970.
+            ends: Whether it is ended now.
+        """
+        if (slot := self._slots.get(task_id)) is not None:
+            words = "silent for %.0f s, it is stuck (agent %s)" + (" and is ended" if ends else "")
+            names = ", ".join(roles) or "none"
+            self._log.add(slot.number, "warning", words, seconds, names, task=slot.task)
+            self._tell("stuck", slot.task, since_ms)
+
+    def goes_on(self, task_id: str, *, since_ms: int) -> None:
+        """A task that was stuck has said something.
+
+        Args:
+            task_id: Which.
+            since_ms: Since when it had been silent, milliseconds since 1970.
+        """
+        if (slot := self._slots.get(task_id)) is not None:
+            self._log.add(slot.number, "info", "goes on", task=slot.task)
+            self._tell("recovered", slot.task, since_ms)
 
     def loop_started(self, *, slots: int, waiting: int, by: str | None) -> None:
         """The loop begins to claim."""
@@ -164,6 +204,11 @@ class Narrator:
         """Nothing is to come any more."""
         if self._idle_timer is not None:
             self._idle_timer.cancel()
+
+    def _tell(
+        self, kind: Literal["stuck", "failed", "recovered"], task: TaskName, since_ms: int
+    ) -> None:
+        self._alert(Alert(kind, task.task_id, task.title, since_ms))
 
     def _expect_idleness(self) -> None:
         if self._idle_timer is None:

@@ -75,6 +75,8 @@ class LogRecorder:
         self._clock = clock
         self._earlier_ms = active_ms
         self._started = clock.monotonic()
+        self.stored_at = self._started
+        """When something of this run was stored last, on the monotonic clock."""
         self._log_bytes = log_bytes
         self._max_log_bytes = max_log_bytes
         # A character takes at most 6 bytes once it is escaped; see `Reporter`.
@@ -135,7 +137,7 @@ class LogRecorder:
             active_ms=self.active_ms, now=self._clock.wall_ms(),
         )  # fmt: skip
         # A future of its own: whoever waits may be cancelled, the transaction is not.
-        await self._writer.submit(show, self._publish, rows=2, waits=True)
+        await self._writer.submit(show, self._show, rows=2, waits=True)
 
     async def checkpoint(self, role: str, attempt: int, state: str) -> None:
         """See `Recorder.checkpoint`."""
@@ -295,8 +297,12 @@ class LogRecorder:
             buffer.clear()
         return drafts, changes
 
-    def _end(self, appended: Appended) -> None:
+    def _show(self, appended: Appended) -> None:
+        self.stored_at = self._clock.monotonic()
         self._publish(appended)
+
+    def _end(self, appended: Appended) -> None:
+        self._show(appended)
         self._under_way = False
         taken, self._taken = self._taken, []
         for future in taken:

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
+from typing import Literal, NamedTuple
 
 import orjson
 
@@ -19,7 +20,9 @@ from orchestrator.processes import ProcessGroup, attempt_marker, kill_process_gr
 from orchestrator.settings import RuntimeSettings
 from orchestrator.store import artifacts, recovery
 from orchestrator.store.database import Connection
+from orchestrator.store.events import Appended
 from orchestrator.store.recovery import Lost, Waiting
+from orchestrator.store.tasks import Ended
 from orchestrator.store.writer import Writer
 from orchestrator.tasks import TaskStatus
 
@@ -44,19 +47,12 @@ async def recover(
     Returns:
         The queued tasks that may start, oldest first.
     """
-    left_overs = await writer.submit(recovery.find_left_overs)
-    for left in left_overs:
-        group = ProcessGroup(left.group, left.started)
-        marker = attempt_marker(left.task_id, left.role, left.attempt)
-        if await asyncio.to_thread(kill_process_group, group, marker=marker):
-            logger.warning(
-                "killed what a dead server left",
-                extra={"task_id": left.task_id, "agent": left.role, "process_group": left.group},
-            )
+    await kill_left_overs(writer)
     await writer.submit(artifacts.remove_invisible)
     for lost in await writer.submit(recovery.find_lost):
-        move = partial(_recover, lost=lost, settings=settings, now=clock.wall_ms())
-        status = await writer.submit(move)
+        move = partial(move_lost, lost=lost, settings=settings, now=clock.wall_ms())
+        moved = await writer.submit(move)
+        status = lost.status if moved is None else moved.status
         logger.warning(
             "task recovered",
             extra={"task_id": lost.task_id, "from_status": lost.status, "to_status": status},
@@ -65,21 +61,74 @@ async def recover(
     return await writer.submit(recovery.find_queued)
 
 
-def _recover(connection: Connection, *, lost: Lost, settings: RuntimeSettings, now: int) -> str:
-    """Decide and store; returns the new status."""
+async def kill_left_overs(writer: Writer) -> None:
+    """End the process groups that commands of a dead process have left."""
+    for left in await writer.submit(recovery.find_left_overs):
+        group = ProcessGroup(left.group, left.started)
+        marker = attempt_marker(left.task_id, left.role, left.attempt)
+        if await asyncio.to_thread(kill_process_group, group, marker=marker):
+            logger.warning(
+                "killed what a dead server left",
+                extra={"task_id": left.task_id, "agent": left.role, "process_group": left.group},
+            )
+
+
+Action = Literal["fail", "resume", "settings"]
+"""What becomes of one that was running: it fails (`interrupted`), it goes back into the queue, or
+what its request and the settings say."""
+
+
+class Move(NamedTuple):
+    """What became of a lost task."""
+
+    status: str
+    appended: Appended | None = None
+    """What was added to its log, if it has not ended."""
+    ended: Ended | None = None
+    waiting: Waiting | None = None
+    """How it waits now, if it is in the queue and may start."""
+
+
+def move_lost(
+    connection: Connection, *, lost: Lost, settings: RuntimeSettings, now: int,
+    action: Action = "settings", dry_run: bool = False,
+) -> Move | None:  # fmt: skip
+    """Decide what becomes of a lost task, and store it; None when it has moved on by itself.
+
+    One that was being cancelled ends cancelled whatever is asked.
+    """
+    if not recovery.is_lost(connection, lost):
+        return None
+    status, code, error = _decision(lost, settings, action, now)
+    if dry_run:
+        return Move(status)
+    if status == TaskStatus.CANCELLED:
+        return Move(status, ended=recovery.close_cancelled(connection, lost, now=now))
+    if status == TaskStatus.FAILED:
+        ended = recovery.close(connection, lost, error=error, code=code, now=now)
+        return Move(status, ended=ended)
+    appended = recovery.requeue(connection, lost, now=now)
+    return Move(status, appended, waiting=recovery.find_waiting(connection, lost.id))
+
+
+def _decision(
+    lost: Lost, settings: RuntimeSettings, action: Action, now: int
+) -> tuple[TaskStatus, str, str]:
+    """The status a lost task gets, and why if it fails: code and error."""
     if lost.status == TaskStatus.CANCELLING:
-        return recovery.close_cancelled(connection, lost, now=now).own.status
+        return TaskStatus.CANCELLED, "", ""
+    if action == "fail":
+        error = "The run of the task was lost, and the task was reset."
+        return TaskStatus.FAILED, "interrupted", error
     if lost.status == TaskStatus.PAUSING:  # it runs again only if somebody wants it to
-        return recovery.requeue(connection, lost, now=now).status
-    if lost.recoveries >= settings.recover_max_attempts:
+        return TaskStatus.PAUSED, "", ""
+    if action == "settings" and lost.recoveries >= settings.recover_max_attempts:
         error = f"The server ended {lost.recoveries + 1} times while no agent finished in between."
-        ended = recovery.close(connection, lost, error=error, code="crash_loop", now=now)
-        return ended.own.status
-    if not _goes_on(lost, settings, now):
+        return TaskStatus.FAILED, "crash_loop", error
+    if action == "settings" and not _goes_on(lost, settings, now):
         error = "The server ended while the task ran, and the task was not to go on."
-        ended = recovery.close(connection, lost, error=error, code="interrupted", now=now)
-        return ended.own.status
-    return recovery.requeue(connection, lost, now=now).status
+        return TaskStatus.FAILED, "interrupted", error
+    return TaskStatus.QUEUED, "", ""
 
 
 def _goes_on(lost: Lost, settings: RuntimeSettings, now: int) -> bool:

@@ -31,7 +31,7 @@ from orchestrator.runtime.channels import Channels, Reader
 from orchestrator.runtime.controls import Controls
 from orchestrator.runtime.dispatch import Delivery
 from orchestrator.runtime.exports.source import ExportSource
-from orchestrator.runtime.narrator import Narrator
+from orchestrator.runtime.housekeeping import Housekeeping
 from orchestrator.runtime.recovery import recover
 from orchestrator.runtime.runner import Runner
 from orchestrator.runtime.sharing import Sharing
@@ -40,8 +40,7 @@ from orchestrator.runtime.vitals import Vitals, read_vitals
 from orchestrator.runtime.watchdog import Watchdog
 from orchestrator.runtime.worker import Worker
 from orchestrator.settings import RuntimeSettings
-from orchestrator.store import artifacts, deletion, events, listing, signing_keys, submissions
-from orchestrator.store.controls import Call
+from orchestrator.store import artifacts, events, listing, signing_keys, submissions
 from orchestrator.store.database import Database, Session
 from orchestrator.store.events import RunKey, StoredEvent
 from orchestrator.store.listing import TaskFilter
@@ -53,6 +52,7 @@ from orchestrator.tasks import END_STATES, TaskRequest, TaskStatus, request_hash
 
 logger = logging.getLogger(__name__)
 
+_RUNNING = frozenset({TaskStatus.RUNNING})
 NODE = "local"  # the one process of a SQLite file
 
 
@@ -76,8 +76,7 @@ class TaskService:
         writer: Where they are written.
         channels: Where readers wait.
         worker: Who runs them.
-        runner: Who starts and stops the worker.
-        narrator: Told of what is recovered.
+        house: What goes on beside the runs.
         options: The agents and how to treat them.
         settings: Limits.
     """
@@ -88,8 +87,7 @@ class TaskService:
         writer: Writer,
         channels: Channels,
         worker: Worker,
-        runner: Runner,
-        narrator: Narrator,
+        house: Housekeeping,
         options: RunOptions,
         *,
         settings: RuntimeSettings,
@@ -98,15 +96,13 @@ class TaskService:
         self._writer = writer
         self._channels = channels
         self._worker = worker
-        self._narrator = narrator
-        self.runner = runner
-        """Starts and stops the worker."""
+        self.house = house
+        """What goes on beside the runs: the loop's switch, retention, stuck tasks, estimates."""
         self._options = options
         self._settings = settings
         self._clock = options.clock
         self._entering = 0  # tasks that are being stored and will wait for a slot
         self._controls = Controls(writer, channels, worker, clock=self._clock, settings=settings)
-        self._removing: set[asyncio.Task[None]] = set()
         self.sharing = Sharing(database, writer)
         """Who may read whose tasks."""
         self.watchdog: Watchdog | None = None
@@ -118,6 +114,11 @@ class TaskService:
     def registry(self) -> AgentRegistry:
         """The agents."""
         return self._options.registry
+
+    @property
+    def runner(self) -> Runner:
+        """Who starts and stops the worker."""
+        return self.house.runner
 
     @property
     def worker(self) -> Worker:
@@ -283,12 +284,13 @@ class TaskService:
         Raises:
             TaskNotFound: There is none, or it is somebody else's and not `shared`.
         """
+        silent = self.house.stuck.silent
 
         def read(session: Session) -> dict[str, Any]:
             task = listing.find(session, task_id, owner, shared=shared)
             if task is None:
                 raise TaskNotFound(task_id)
-            found = snapshot(session, task, stuck_before_ms=self._stuck_before())
+            found = snapshot(session, task, silent=silent)
             return found if owner in (None, task.owner) else read_only(found)
 
         return await self._database.read(read)
@@ -308,15 +310,12 @@ class TaskService:
             The page, and the cursor of the next one if there is more.
         """
         if stuck:
-            wanted = replace(wanted, stuck_before_ms=self._stuck_before())
-        stuck_before_ms = self._stuck_before()
+            wanted = replace(wanted, statuses=_RUNNING, ids=self.house.stuck.silent)
+        silent = self.house.stuck.silent
 
         def read(session: Session) -> tuple[list[dict[str, Any]], int | None]:
             rows = listing.page(session, wanted, before=before, limit=limit + 1)
-            entries = [
-                listed(session, task, runs, stuck_before_ms=stuck_before_ms)
-                for task, runs in rows[:limit]
-            ]
+            entries = [listed(session, task, runs, silent=silent) for task, runs in rows[:limit]]
             if wanted.shared_with is not None:
                 entries = [read_only(entry) for entry in entries]
             return entries, rows[limit - 1][0].id if len(rows) > limit else None
@@ -425,14 +424,7 @@ class TaskService:
             TaskNotFound: There is none, or it is somebody else's.
             TaskConflict: It has not ended, or gone on since `last_event_id`.
         """
-        call = Call(
-            "delete", task_id, owner, requested_by="", last_event_id=last_event_id,
-            now=self._clock.wall_ms(),
-        )  # fmt: skip
-        mark = partial(deletion.mark, call=call)
-        id = await self._writer.submit(mark, self._channels.remove)
-        self._remove_rows([id])
-        logger.info("task deleted", extra={"task_id": task_id})
+        await self.house.removal.delete(task_id, owner=owner, last_event_id=last_event_id)
 
     async def signing_key(self, name: str) -> bytes:
         """A key of this installation, made when it is asked for first.
@@ -455,21 +447,19 @@ class TaskService:
 
     async def start(self) -> None:
         """Recover what a dead process left, and begin to run tasks."""
-        await self.runner.log.load()
-        waiting = await recover(
-            self._writer, self._settings, self._clock, tell=self._narrator.recovered
-        )
-        self._remove_rows(await self._writer.submit(deletion.find_marked))
-        await self.runner.open(waiting)
+        await self.house.load(self._database)
+        tell = self.house.narrator.recovered
+        waiting = await recover(self._writer, self._settings, self._clock, tell=tell)
+        await self.house.start()
+        await self.house.runner.open(waiting)
 
     async def drain(self, seconds: float) -> None:
         """Take no new tasks, let running ones end, hand the rest back to the queue."""
         self.draining = True
-        self.runner.close()
+        self.house.close()
         await self._worker.drain(seconds)
         self._controls.close()
-        for removing in self._removing:
-            removing.cancel()
+        self.house.removal.close()
 
     # -- submitting --------------------------------------------------------------------------
 
@@ -485,6 +475,8 @@ class TaskService:
     ) -> NewTask:
         now = self._clock.wall_ms()
         created = created_event(self.registry, request, now)
+        if (seconds := self.house.estimates.of(request)) is not None:
+            created.fields["estimatedSeconds"] = seconds
         agents = [
             {**info, "kind": self.registry[info["agentRole"]].kind}
             for info in created.fields["agents"]
@@ -553,21 +545,6 @@ class TaskService:
         return Submission(task_id=task_id, status=status, replayed=True, reader=reader)
 
     # -- the rest ----------------------------------------------------------------------------
-
-    def _stuck_before(self) -> int:
-        return self._clock.wall_ms() - int(self._settings.stuck_after_seconds * 1000)
-
-    def _remove_rows(self, ids: Sequence[int]) -> None:
-        if ids:
-            removing = asyncio.create_task(self._remove(ids))
-            self._removing.add(removing)
-            removing.add_done_callback(self._removing.discard)
-
-    async def _remove(self, ids: Sequence[int]) -> None:
-        for id in ids:
-            remove = partial(deletion.remove_rows, id=id)
-            while await self._writer.submit(remove, rows=200, waits=True):
-                pass
 
     async def _pieces(self, artifact: int) -> AsyncIterator[bytes]:
         after = -1

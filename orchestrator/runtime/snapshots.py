@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import orjson
@@ -24,13 +24,13 @@ _OPTIONS = frozenset(
 """What else was asked for, so that a task can be run again as it was."""
 
 
-def snapshot(session: Session, task: Task, *, stuck_before_ms: int) -> dict[str, Any]:
+def snapshot(session: Session, task: Task, *, silent: Container[int]) -> dict[str, Any]:
     """The whole snapshot of a task, texts included, folded up to its `lastEventId`.
 
     Args:
         session: The read transaction in which `task` was read.
         task: The task.
-        stuck_before_ms: A running task without an event since then is stuck.
+        silent: `task.id` of tasks that have said nothing for too long.
     """
     folds, last_seq = fold(session, task.id)
     runs = agent_runs.of_task(session, task.id)
@@ -42,7 +42,7 @@ def snapshot(session: Session, task: Task, *, stuck_before_ms: int) -> dict[str,
     request = orjson.loads(task.request)
     inputs = {"inputs": request["inputs"]} if "inputs" in request else {}
     options = {name: value for name, value in request.items() if name in _OPTIONS}
-    return summary(session, task, agents, stuck_before_ms=stuck_before_ms) | {
+    return summary(session, task, agents, silent=silent) | {
         **inputs,
         **({"options": options} if options else {}),
         "lastEventId": last_seq,
@@ -51,18 +51,18 @@ def snapshot(session: Session, task: Task, *, stuck_before_ms: int) -> dict[str,
 
 
 def listed(
-    session: Session, task: Task, runs: Sequence[AgentRun], *, stuck_before_ms: int
+    session: Session, task: Task, runs: Sequence[AgentRun], *, silent: Container[int]
 ) -> dict[str, Any]:
     """The entry of a task in a list: the snapshot without texts."""
     agents = [info | _state(info["agentRole"], task, runs) for info in orjson.loads(task.agents)]
-    return summary(session, task, agents, stuck_before_ms=stuck_before_ms) | {
+    return summary(session, task, agents, silent=silent) | {
         "lastEventId": task.last_seq,
         "agents": agents,
     }
 
 
 def summary(
-    session: Session, task: Task, agents: Sequence[dict[str, Any]], *, stuck_before_ms: int
+    session: Session, task: Task, agents: Sequence[dict[str, Any]], *, silent: Container[int]
 ) -> dict[str, Any]:
     """What is said of a task itself."""
     request = orjson.loads(task.request)
@@ -88,7 +88,7 @@ def summary(
         "activeTime": task.active_ms,
         "queueTime": task.queue_ms,
         "totalExecutionTime": task.active_ms if task.status in END_STATES else None,
-        "stuck": task.status == TaskStatus.RUNNING and task.updated < stuck_before_ms,
+        "stuck": task.status == TaskStatus.RUNNING and task.id in silent,
         "archived": task.archived,
         "error": task.error,
         "code": task.code,
@@ -132,7 +132,7 @@ def _agent(
         fields["progress"] = state.get("progress", folded.progress)
         if state["status"] == AgentStatus.RUNNING:
             fields["etaSeconds"] = folded.eta_seconds
-    last = _last(role, runs)
+    last = last_run(role, runs)
     if last is not None and last.output is not None:
         fields["output"] = orjson.loads(last.output)
     saved = [
@@ -144,7 +144,7 @@ def _agent(
 
 def _state(role: str, task: Task, runs: Sequence[AgentRun]) -> dict[str, Any]:
     """How an agent stands, without anything large."""
-    run = _last(role, runs)
+    run = last_run(role, runs)
     if run is None:
         ended = task.status in END_STATES
         return {"status": AgentStatus.SKIPPED if ended else AgentStatus.PENDING, "attempt": 0}
@@ -164,7 +164,8 @@ def _state(role: str, task: Task, runs: Sequence[AgentRun]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _last(role: str, runs: Sequence[AgentRun]) -> AgentRun | None:
+def last_run(role: str, runs: Sequence[AgentRun]) -> AgentRun | None:
+    """The newest attempt of an agent, if there is one."""
     return next((run for run in reversed(runs) if run.role == role), None)
 
 

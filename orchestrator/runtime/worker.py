@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -48,8 +48,22 @@ class Run:
     owner: str
     task_run: TaskRun | None = None
     """None until it has read what earlier runs have left."""
-    orders: list[Order | Literal["lost"]] = field(default_factory=list)
+    recorder: LogRecorder | None = None
+    """None for a moment at the beginning."""
+    began_at: float
+    """On the monotonic clock."""
+    orders: list[Order | Literal["stuck", "lost"]] = field(default_factory=list)
     """What it was told before `task_run` was there."""
+
+    @property
+    def heard_at(self) -> float:
+        """When it was heard of last, on the monotonic clock."""
+        return self.began_at if self.recorder is None else self.recorder.stored_at
+
+    @property
+    def agents(self) -> list[str]:
+        """The agents that run."""
+        return [] if self.task_run is None else self.task_run.agents
 
     def begin(self, task_run: TaskRun) -> TaskRun:
         """It has read what earlier runs have left."""
@@ -58,7 +72,7 @@ class Run:
             self.tell(order)
         return task_run
 
-    def tell(self, order: Order | Literal["lost"]) -> None:
+    def tell(self, order: Order | Literal["stuck", "lost"]) -> None:
         """Pass an order on; ``lost``: somebody else has ended the task."""
         if self.task_run is None:
             self.orders.append(order)
@@ -136,6 +150,15 @@ class Worker:
         return len(self._dispatcher)
 
     @property
+    def runs(self) -> Collection[Run]:
+        """The runs under way."""
+        return self._running.values()
+
+    def find(self, id: int) -> Run | None:
+        """The run of a task, if it is under way here."""
+        return self._running.get(id)
+
+    @property
     def accepting(self) -> bool:
         """Whether it claims tasks."""
         return self._accepting and len(self.stragglers) <= self._settings.max_stragglers
@@ -200,7 +223,7 @@ class Worker:
             request: What was asked for, if the task was submitted just now.
             begun: Agents whose `agent_start` was stored with the claim.
         """
-        run = Run(key=claimed.run, owner=claimed.owner)
+        run = Run(key=claimed.run, owner=claimed.owner, began_at=self._clock.monotonic())
         self._running[claimed.run.id] = run
         task = asyncio.create_task(self._run(run, claimed, request, begun))
         self._asyncio_tasks.add(task)
@@ -297,6 +320,7 @@ class Worker:
         self, run: Run, claimed: Claimed, request: TaskRequest | None, begun: Sequence[str]
     ) -> str:
         recorder = self._recorder(run, claimed.active_ms, claimed.log_bytes)
+        run.recorder = recorder
         try:
             result = await self._result(run, claimed, request, begun, recorder)
             while run.task_run is not None and result.status not in END_STATES:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, func, select
 
 from orchestrator.errors import AttemptClosed, StorageError
 from orchestrator.events import Draft, to_json
 from orchestrator.store.database import Connection
 from orchestrator.store.events import RunKey
 from orchestrator.store.tables import AgentRun
-from orchestrator.tasks import EVENT_TO_AGENT_STATUS, rounded_ms
+from orchestrator.tasks import EVENT_TO_AGENT_STATUS, AgentStatus, rounded_ms
 
 
 def begin(connection: Connection, run: RunKey, draft: Draft) -> None:
@@ -142,6 +142,21 @@ def output_of(session: Session, id: int, role: str) -> str | None:
     """The JSON text of what the last attempt of an agent delivered."""
     query = select(AgentRun.output).where(AgentRun.task == id, AgentRun.role == role)
     return session.exec(query.order_by(col(AgentRun.attempt).desc()).limit(1)).first()
+
+
+RECENT_TASKS = 1000  # whose attempts tell how long an agent takes
+
+
+def recent_times(session: Session) -> list[tuple[str, int]]:
+    """Role and milliseconds of the newest attempts that delivered, oldest first."""
+    newest = select(func.max(AgentRun.task)).scalar_subquery()
+    query = (
+        select(AgentRun.role, AgentRun.execution_ms)
+        .where(col(AgentRun.task) > newest - RECENT_TASKS)
+        .where(AgentRun.status == AgentStatus.COMPLETED.value)
+        .order_by(col(AgentRun.task), col(AgentRun.attempt))
+    )
+    return [(role, ms) for role, ms in session.exec(query) if ms is not None]
 
 
 def of_task(session: Session, id: int) -> list[AgentRun]:

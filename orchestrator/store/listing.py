@@ -30,8 +30,9 @@ class TaskFilter:
     created_from_ms: int | None = None
     created_to_ms: int | None = None
     """Exclusive."""
-    stuck_before_ms: int | None = None
-    """Running tasks without an event since then."""
+    job_type: str | None = None
+    ids: frozenset[int] | None = None
+    """`task.id` of those that may be among them; None for any."""
     unfinished: bool = False
     archived: bool = False
     metadata: dict[str, str] = field(default_factory=dict)
@@ -71,10 +72,15 @@ def page(
         before: `task.id` of the last one of the page before; exclusive.
         limit: At most so many.
     """
-    query = select(Task).where(*_conditions(wanted))
+    query = select(Task).where(*conditions(wanted))
     if before is not None:
         query = query.where(col(Task.id) < before)
     found = list(session.exec(query.order_by(col(Task.id).desc()).limit(limit)))
+    return with_attempts(session, found)
+
+
+def with_attempts(session: Session, found: Sequence[Task]) -> list[tuple[Task, list[AgentRun]]]:
+    """Each of some tasks with its attempts, oldest first."""
     runs: dict[int, list[AgentRun]] = {task.id: [] for task in found}
     for run in attempts(session, list(runs)):
         runs[run.task].append(run)
@@ -98,6 +104,12 @@ def count_unfinished(session: Session) -> dict[str, int]:
     return dict(session.exec(query).all())
 
 
+def statuses(session: Session, *, ids: Sequence[int]) -> dict[int, str]:
+    """The status of each of some tasks."""
+    query = select(Task.id, Task.status).where(col(Task.id).in_(ids))
+    return dict(session.exec(query).all())
+
+
 def end_of_log(session: Session, id: int) -> tuple[int, bool] | None:
     """Number of the last event and whether the task is in an end state; None when deleted."""
     query = select(Task.last_seq, Task.status).where(Task.id == id, col(Task.deleted).is_(None))
@@ -105,36 +117,37 @@ def end_of_log(session: Session, id: int) -> tuple[int, bool] | None:
     return None if row is None else (row[0], row[1] in END_STATES)
 
 
-def _conditions(wanted: TaskFilter) -> list[Any]:
-    conditions: list[Any] = [col(Task.deleted).is_(None)]
+def conditions(wanted: TaskFilter) -> list[Any]:
+    """What a query says to narrow `Task` down to the wanted ones."""
+    found: list[Any] = [col(Task.deleted).is_(None)]
     if wanted.owner is not None:
-        conditions.append(Task.owner == wanted.owner)
+        found.append(Task.owner == wanted.owner)
     if wanted.shared_with is not None:
-        conditions += [Task.owner != wanted.shared_with, shared_with(wanted.shared_with)]
+        found += [Task.owner != wanted.shared_with, shared_with(wanted.shared_with)]
     if not wanted.archived:
-        conditions.append(col(Task.archived).is_(False))
+        found.append(col(Task.archived).is_(False))
     if wanted.statuses:
-        conditions.append(col(Task.status).in_([s.value for s in wanted.statuses]))
+        found.append(col(Task.status).in_([s.value for s in wanted.statuses]))
     if wanted.unfinished:
-        conditions.append(col(Task.ended).is_(None))
+        found.append(col(Task.ended).is_(None))
     if wanted.agent is not None:
         # Roles have a short alphabet without quotes, so the JSON text can be searched.
-        conditions.append(
-            col(Task.agents).contains(f'"agentRole":"{wanted.agent}"', autoescape=True)
-        )
+        found.append(col(Task.agents).contains(f'"agentRole":"{wanted.agent}"', autoescape=True))
     if wanted.text is not None:
-        conditions.append(
+        found.append(
             or_(
                 col(Task.title).icontains(wanted.text, autoescape=True),
                 col(Task.description).icontains(wanted.text, autoescape=True),
             )
         )
     if wanted.created_from_ms is not None:
-        conditions.append(Task.created >= wanted.created_from_ms)
+        found.append(Task.created >= wanted.created_from_ms)
     if wanted.created_to_ms is not None:
-        conditions.append(Task.created < wanted.created_to_ms)
-    if wanted.stuck_before_ms is not None:
-        conditions += [Task.status == TaskStatus.RUNNING, Task.updated < wanted.stuck_before_ms]
+        found.append(Task.created < wanted.created_to_ms)
+    if wanted.job_type is not None:
+        found.append(Task.job_type == wanted.job_type)
+    if wanted.ids is not None:
+        found.append(col(Task.id).in_(wanted.ids))
     for key, value in wanted.metadata.items():
-        conditions.append(col(Task.labels)[key].as_string() == value)
-    return conditions
+        found.append(col(Task.labels)[key].as_string() == value)
+    return found

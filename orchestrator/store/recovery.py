@@ -24,6 +24,7 @@ class Lost(NamedTuple):
     requested_by: str | None
     title: str
     owner: str
+    epoch: int
 
 
 class Waiting(NamedTuple):
@@ -50,7 +51,7 @@ def find_lost(connection: Connection) -> list[Lost]:
     """Tasks in a state that only a run can hold."""
     rows = connection.execute(
         "SELECT id, task_id, status, request, active_ms, updated, recoveries, requested_by,"
-        " title, owner FROM task"
+        " title, owner, epoch FROM task"
         " WHERE ended IS NULL AND status IN ('running', 'pausing', 'cancelling') ORDER BY id"
     )
     return [Lost(*row) for row in rows]
@@ -64,6 +65,24 @@ def find_left_overs(connection: Connection) -> list[LeftOver]:
         " WHERE t.ended IS NULL AND r.status = 'running' AND r.process_group IS NOT NULL"
     )
     return [LeftOver(*row) for row in rows]
+
+
+def is_lost(connection: Connection, lost: Lost) -> bool:
+    """Whether a task is still as it was found: nobody has claimed or moved it since."""
+    row = connection.execute(
+        "SELECT 1 FROM task WHERE id = ? AND epoch = ? AND status = ? AND deleted IS NULL",
+        (lost.id, lost.epoch, lost.status),
+    ).fetchone()
+    return row is not None
+
+
+def find_waiting(connection: Connection, id: int) -> Waiting | None:
+    """How a task waits, if it is queued."""
+    row = connection.execute(
+        "SELECT id, task_id, owner, priority, round FROM task WHERE id = ? AND status = 'queued'",
+        (id,),
+    ).fetchone()
+    return None if row is None else Waiting(*row)
 
 
 def find_queued(connection: Connection) -> list[Waiting]:

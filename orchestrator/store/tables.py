@@ -232,6 +232,19 @@ class RunnerLine(_Table, table=True):
     owner: str | None = Field(sa_column=Column(String(255)))
 
 
+class Software(_Table, table=True):
+    """With what a node runs, from a time on."""
+
+    __tablename__ = "software"
+
+    id: int = Field(sa_column=Column(BIG_KEY, primary_key=True))
+    node: str = Field(sa_column=Column(String(64), nullable=False))
+    since: int = Field(sa_column=Column(BigInteger, nullable=False))
+    version: str = Field(sa_column=Column(String(64), nullable=False))
+    python: str = Field(sa_column=Column(String(64), nullable=False))
+    platform: str = Field(sa_column=Column(Text, nullable=False))
+
+
 class Node(_Table, table=True):
     """A process that writes here; `batch` tells after an I/O error whether a commit took place."""
 

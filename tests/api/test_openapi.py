@@ -98,6 +98,8 @@ async def test_every_field_of_an_answer_is_in_the_document(tmp_path: Path) -> No
             ("post", "/api/tasks", body), ("post", "/api/agents/execute", body),
             ("post", "/api/stream-tickets", {"taskId": task_id}),
             ("put", f"/api/tasks/{task_id}/shares", {"subjects": ["bob"]}),
+            ("post", "/api/jobs/cleanup", {"mode": "archive"}),
+            ("post", "/api/agents/reset-state", {}),
         ):  # fmt: skip
             answer = await root.call(method.upper(), url, sent)
             operation = found["paths"][url.replace(task_id, "{task_id}")][method]

@@ -27,6 +27,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "PORT": ("8000", ""),
         "PUBLIC_URL": ("", ""),
         "CORS_ORIGINS": ("", ""),
+        "ALERT_WEBHOOK_URL": ("", ""),
         "KEEPALIVE_SECONDS": ("15", "seconds"),
         "POLL_MILLISECONDS": ("3000", "milliseconds"),
         "MAX_BODY_BYTES": (str(1024**2), "bytes"),

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.e2e
 GHOST = "00000000-0000-4000-8000-000000000000"
 STREAM = "/api/agents/execute/stream"
 RUNNER = "/api/task-runner"
+JOBS = "/api/jobs"
 GOOD = task({"agent": "scripted-1", "texts": ["a"]})
 LEAKS = (
     b"Traceback",
@@ -370,6 +371,56 @@ def rows() -> list[Bad]:
             STREAM,
             [("X-HTTP-Method-Override", "POST")],
         ),
+        Bad("history", 400, "invalid-parameter", None, "GET", f"{JOBS}/history?limit=201"),
+        Bad("history offset", 400, "invalid-parameter", None, "GET", f"{JOBS}/history?offset=-1"),
+        Bad("history status", 400, "invalid-parameter", None, "GET", f"{JOBS}/history?status=x"),
+        Bad("history type", 400, "invalid-parameter", None, "GET", f"{JOBS}/history?jobType=x"),
+        Bad(
+            "history archived",
+            400,
+            "invalid-parameter",
+            None,
+            "GET",
+            f"{JOBS}/history?archived=maybe",
+        ),
+        Bad("history owner", 400, "invalid-parameter", None, "GET", f"{JOBS}/history?owner=bob"),
+        Bad("history of all", 403, "forbidden", None, "GET", f"{JOBS}/history?scope=all"),
+        Bad("stats days", 400, "invalid-parameter", None, "GET", f"{JOBS}/stats?days=0"),
+        Bad("stats group", 400, "invalid-parameter", None, "GET", f"{JOBS}/stats?groupBy=owner"),
+        Bad("stats twice", 400, "invalid-parameter", None, "GET", f"{JOBS}/stats?days=1&days=2"),
+        Bad("cleanup nothing", 422, "invalid-request", {}, path=f"{JOBS}/cleanup"),
+        Bad("cleanup mode", 422, "invalid-request", {"mode": "burn"}, path=f"{JOBS}/cleanup"),
+        Bad(
+            "cleanup age",
+            422,
+            "invalid-request",
+            {"mode": "delete", "olderThanDays": -1},
+            path=f"{JOBS}/cleanup",
+        ),
+        Bad(
+            "cleanup word",
+            422,
+            "invalid-request",
+            {"mode": "delete", "olderThanDays": "1"},
+            path=f"{JOBS}/cleanup",
+        ),
+        Bad(
+            "cleanup owner",
+            422,
+            "invalid-request",
+            {"mode": "delete", "owner": "bob"},
+            path=f"{JOBS}/cleanup",
+        ),
+        Bad(
+            "cleanup of all",
+            403,
+            "forbidden",
+            {"mode": "delete", "allOwners": True},
+            path=f"{JOBS}/cleanup",
+        ),
+        Bad("cleanup list", 422, "invalid-request", [], path=f"{JOBS}/cleanup"),
+        Bad("cleanup without body", 415, "unsupported-media-type", None, path=f"{JOBS}/cleanup"),
+        Bad("reset", 403, "forbidden", None, path="/api/agents/reset-state"),
         Bad("log", 400, "invalid-last-event-id", None, "GET", f"{RUNNER}/logs?after=x"),
         Bad(
             "log cursor",

@@ -48,6 +48,8 @@ def test_defaults_are_those_of_the_contract() -> None:
         "DRAIN_SECONDS": "10",
         "CANCEL_GRACE_SECONDS": "5",
         "STUCK_AFTER_SECONDS": "300",
+        "STUCK_ACTION": "mark",
+        "TASK_HISTORY_RETENTION_DAYS": "30",
         "MAX_EVENT_BYTES": str(256 * 1024),
         "MAX_AGENT_OUTPUT_BYTES": str(8 * 1024**2),
         "MAX_ARTIFACT_BYTES": str(64 * 1024**2),

@@ -63,7 +63,7 @@ class ExportSource:
             if task is None:
                 raise TaskNotFound(task_id)
             runs = listing.attempts(session, [task.id])
-            entry = listed(session, task, runs, stuck_before_ms=0)
+            entry = listed(session, task, runs, silent=())
             del entry["actions"], entry["stuck"]
             inputs = orjson.loads(task.request).get("inputs")
             if inputs is not None:

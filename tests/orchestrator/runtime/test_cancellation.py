@@ -180,6 +180,7 @@ def test_a_caller_may_go_at_every_await(
         if act is submit:  # who does not know whether it was stored, asks again
             life.run(submit(life, ""))
             assert {row.task_id for row in life.tasks()} >= stored
+        life.pass_time(1)  # what was handed to the writer is not withdrawn
         gone = act is delete and not life.status(old.task_id)
         check_whole(life, tasks=2 if act is submit else 0 if gone else 1)
         life.close()

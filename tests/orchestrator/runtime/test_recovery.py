@@ -321,7 +321,7 @@ async def test_numbers_of_deleted_tasks_are_not_given_again(tmp_path: Path) -> N
         await eventually(lambda: _is(opened, first.task_id, "completed"))
         row = await opened.find(first.task_id, owner=None)
         await opened.delete(first.task_id, owner=OWNER)
-        await eventually(lambda: not opened._removing)
+        await eventually(lambda: not opened.house.removal.busy)
         second = await submit(opened, "a")
         assert (await opened.find(second.task_id, owner=None)).id > row.id
         for each in (first, second):

@@ -257,7 +257,10 @@ class Life:
         """
         service, worker = self.service, self.service.worker
         while (  # noqa: ASYNC110 - what is waited for is virtual time
-            await service.counts() or worker.running or worker.stragglers or service._removing
+            await service.counts()
+            or worker.running
+            or worker.stragglers
+            or service.house.removal.busy
         ):
             await asyncio.sleep(every)
 

@@ -60,8 +60,10 @@ async def test_every_filter_narrows_the_list() -> None:
             ({"metadata": {"a.b": "x"}}, "one"),
             ({"metadata": {"ref": "1", "a.b": "x"}}, "one"),
             ({"metadata": {"ref": "1", "a.b": "y"}}, ""),
-            ({"stuck_before_ms": now + 1_000_000}, "four"),
-            ({"stuck_before_ms": 1}, ""),
+            ({"ids": frozenset({4, 1})}, "four one"),
+            ({"ids": frozenset()}, ""),
+            ({"job_type": "manual"}, "four three two one"),
+            ({"job_type": "api"}, ""),
         ]
         for wanted, expected in table:
             found = await titles(opened, **wanted)

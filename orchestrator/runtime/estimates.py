@@ -1,0 +1,81 @@
+"""Estimates: how long a task will take, from how long its agents took lately.
+
+Kept in memory from ended attempts and read once at start, so that a submit costs no statement.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+
+from orchestrator.agents import TaskInfo
+from orchestrator.attempts import Outcome
+from orchestrator.observers import RunObserver
+from orchestrator.plans import Plan
+from orchestrator.store import agent_runs
+from orchestrator.store.database import Database
+from orchestrator.tasks import TaskRequest
+
+REMEMBERED = 21  # attempts of an agent; odd, so that the median is one of them
+
+
+class Estimates:
+    """The durations of each agent's last successful attempts."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, deque[float]] = {}
+        self._medians: dict[str, float] = {}
+
+    async def load(self, database: Database) -> None:
+        """Read what earlier processes have seen."""
+        for role, execution_ms in await database.read(agent_runs.recent_times):
+            self._remember(role, execution_ms / 1000)
+        for role in self._seconds:
+            self._set_median(role)
+
+    def of(self, request: TaskRequest) -> float | None:
+        """Seconds a task will be active if nothing fails; None while an agent is unknown."""
+        medians = self._medians
+        roles = request.selected_agents
+        if not all(role in medians for role in roles):
+            return None
+        if len(roles) == 1 or request.mode == "sequential":
+            return round(sum(medians[role] for role in roles), 3)
+        return round(self._simulated(Plan.of(request)), 3)
+
+    def attempt_began(self, task: TaskInfo, role: str, attempt: int) -> None:
+        """Tells nothing yet."""
+
+    def attempt_ended(
+        self, task: TaskInfo, role: str, attempt: int, outcome: Outcome, seconds: float
+    ) -> None:
+        """Remember how long an agent took that delivered."""
+        if outcome.delivered:
+            self._remember(role, seconds)
+            self._set_median(role)
+
+    def _simulated(self, plan: Plan) -> float:
+        """When the last agent ends if each takes its median and starts as early as it may."""
+        now = 0.0
+        ended: dict[str, bool] = {}
+        running: list[tuple[float, str]] = []
+        while True:
+            for role in plan.ready(ended, [role for _, role in running]):
+                heapq.heappush(running, (now + self._medians[role], role))
+            if not running:
+                return now
+            now, role = heapq.heappop(running)
+            ended[role] = True
+
+    def _remember(self, role: str, seconds: float) -> None:
+        times = self._seconds.get(role)
+        if times is None:
+            times = self._seconds[role] = deque(maxlen=REMEMBERED)
+        times.append(seconds)
+
+    def _set_median(self, role: str) -> None:
+        times = sorted(self._seconds[role])
+        self._medians[role] = times[len(times) // 2]
+
+
+_conforms: type[RunObserver] = Estimates
