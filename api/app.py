@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from functools import partial
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -141,7 +140,10 @@ def create_app(
                 wall_seconds=wall_seconds,
             )
             service.sharing.watch(streams.keep_readers)
-            ticket_key = partial(service.signing_key, TICKET_KEY_NAME)
+
+            async def ticket_key(make: bool) -> bytes | None:
+                return await service.signing_key(TICKET_KEY_NAME, make=make)
+
             running_parts.append(
                 Components(
                     settings=settings,

@@ -73,7 +73,10 @@ def render(
     registry = CollectorRegistry()
     registry.register(_Vitals(vitals, streams, draining))
     ProcessCollector(registry=registry)
-    encode, media_type = choose_encoder(accept or "")
+    try:
+        encode, media_type = choose_encoder(accept or "")
+    except Exception:  # of the library, at versions that are no numbers
+        encode, media_type = choose_encoder("")
     return encode(registry), media_type
 
 

@@ -84,15 +84,15 @@ class Settings(RuntimeSettings):
     )
     max_streams: int = setting(
         20_000,
-        "Streams open at once, of all owners together; more are refused (503). Each takes some "
-        "20 KiB of memory and a descriptor.",
+        "Streams and exports open at once, of all owners together; more are refused (503). Each "
+        "takes some 20 KiB of memory and a descriptor.",
         "streams",
         ge=1,
     )
     max_streams_per_owner: int = setting(
         256,
-        "Streams one owner may have open; more are refused (429). Keeps a reconnecting page from "
-        "taking every connection.",
+        "Streams and exports one owner may have open; more are refused (429). Keeps a "
+        "reconnecting page from taking every connection.",
         "streams",
         ge=1,
     )

@@ -198,8 +198,9 @@ class Streams:
             may_read: Whether a subject may read it now; admins always may.
         """
         for stream in self._streams:
-            reads = stream.principal.may(ADMIN) or may_read(stream.principal.subject)
-            if stream.task_id == task_id and not reads:
+            if stream.task_id != task_id or stream.principal.may(ADMIN):
+                continue
+            if not may_read(stream.principal.subject):
                 stream.leave("no longer shared")
 
     async def wait_closed(self) -> None:

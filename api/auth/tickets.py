@@ -41,14 +41,17 @@ class Tickets:
     """Makes tickets and knows its own.
 
     Args:
-        key: The key they are signed with; asked for once.
+        find_key: Finds the key they are signed with, or makes it if told so; asked until found.
         wall_seconds: Wall time in seconds since 1970.
     """
 
     def __init__(
-        self, key: Callable[[], Awaitable[bytes]], *, wall_seconds: Callable[[], float]
+        self,
+        find_key: Callable[[bool], Awaitable[bytes | None]],
+        *,
+        wall_seconds: Callable[[], float],
     ) -> None:
-        self._find_key = key
+        self._find_key = find_key
         self._key: bytes | None = None
         self._now = wall_seconds
 
@@ -62,7 +65,8 @@ class Tickets:
         expires_at_ms = int(min(self._now() + MAX_SECONDS, principal.expires_at) * 1000)
         claims = [principal.subject, principal.may(ADMIN), opens, expires_at_ms]
         body = base64.urlsafe_b64encode(orjson.dumps(claims)).rstrip(b"=")
-        return Ticket(f"{body.decode()}.{(await self._sign(body)).decode()}", expires_at_ms)
+        signature = await self._sign(body, make_key=True)
+        return Ticket(f"{body.decode()}.{signature.decode()}", expires_at_ms)
 
     async def authenticate(
         self, ticket: bytes, opens: str, headers: list[tuple[bytes, bytes]], query_string: bytes
@@ -92,8 +96,10 @@ class Tickets:
         scopes = frozenset({READ, ADMIN} if admin else {READ})
         return Principal(subject, scopes, expires_at_ms / 1000)
 
-    async def _sign(self, body: bytes) -> bytes:
+    async def _sign(self, body: bytes, *, make_key: bool = False) -> bytes:
         if self._key is None:
-            self._key = await self._find_key()
+            self._key = await self._find_key(make_key)
+        if self._key is None:
+            raise Unauthorized("The ticket is not valid.")  # none was ever issued
         digest = hmac.digest(self._key, body, hashlib.sha256)
         return base64.urlsafe_b64encode(digest).rstrip(b"=")

@@ -272,7 +272,7 @@ OPERATIONS: dict[Handler, Operation] = {
     ),
     tickets.issue: Operation(
         summary="A ticket for a browser's own EventSource", tag=SHARING, body=TicketRequest,
-        problems=(core.InvalidRequest, core.TaskNotFound),
+        problems=(core.InvalidRequest, core.TaskNotFound, core.StorageFull),
         answers=(Answer(201, "For `?ticket=` of that stream.", an.StreamTicket),),
     ),
     runner.status: Operation(

@@ -426,12 +426,16 @@ class TaskService:
         """
         await self.house.removal.delete(task_id, owner=owner, last_event_id=last_event_id)
 
-    async def signing_key(self, name: str) -> bytes:
-        """A key of this installation, made when it is asked for first.
+    async def signing_key(self, name: str, *, make: bool) -> bytes | None:
+        """A key of this installation; None when there is none and none shall be made.
 
         Args:
             name: What it signs; at most 64 characters.
+            make: Whether to make it: to sign, but not to check what somebody brought.
         """
+        found = await self._database.read(partial(signing_keys.find, name=name))
+        if found is not None or not make:
+            return found
         obtain = partial(signing_keys.obtain, name=name, fresh=secrets.token_bytes(32))
         return await self._writer.submit(obtain)
 

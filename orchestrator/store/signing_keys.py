@@ -6,7 +6,15 @@ signed another one accepts, also after a restart.
 
 from __future__ import annotations
 
+from sqlmodel import Session, select
+
 from orchestrator.store.database import Connection
+from orchestrator.store.tables import SigningKey
+
+
+def find(session: Session, name: str) -> bytes | None:
+    """The key of this name; None when nothing was signed with it yet."""
+    return session.exec(select(SigningKey.value).where(SigningKey.name == name)).first()
 
 
 def obtain(connection: Connection, *, name: str, fresh: bytes) -> bytes:

@@ -69,5 +69,7 @@ async def test_only_admins_read_metrics_in_the_format_they_ask_for(tmp_path: Pat
         assert str(answer.header("content-type")).startswith("application/openmetrics-text")
         assert answer.body.endswith(b"# EOF\n")
         assert answer.header("cache-control") == "no-store"
+        odd = [("Accept", "application/openmetrics-text; version=abc")]
+        assert (await root.call("GET", "/metrics", headers=odd)).status == 200
         for help in re.findall(rb"^# HELP poststream_\S+ (.*)$", answer.body, re.MULTILINE):
             assert help.endswith(b"."), help

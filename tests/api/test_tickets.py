@@ -186,11 +186,30 @@ async def logged(server: ServerProcess, text: str) -> None:
     await until(found, "the request is logged")
 
 
+async def test_who_brings_a_ticket_before_there_is_one_writes_nothing(tmp_path: Path) -> None:
+    async with inside(tmp_path) as alice:
+        root = Client(alice.port, token("root", "admin"))
+        task_id = await alice.submit(TWO)
+        await alice.reaches(task_id, "completed")
+
+        async def commits() -> bytes:
+            text = (await root.call("GET", "/metrics")).body
+            return text.partition(b"poststream_commits_total ")[2].partition(b"\n")[0]
+
+        before = await commits()
+        path = f"/api/tasks/{task_id}/stream?ticket="
+        for ticket in ("a.b", "", "x"):
+            assert (await Client(alice.port).call("GET", path + ticket)).status == 401
+        assert await commits() == before
+        made = await ticket_for(alice, task_id)
+        assert (await Client(alice.port).call("GET", path + made)).status == 200
+
+
 # -- by hand ---------------------------------------------------------------------------------------
 
 
 def tickets(now: float, key: bytes = b"k" * 32) -> Tickets:
-    async def find() -> bytes:
+    async def find(make: bool) -> bytes:
         return key
 
     return Tickets(find, wall_seconds=lambda: now)
