@@ -51,4 +51,3 @@ class Operation:
     problems: tuple[type[BaseException], ...] = ()
     """Errors beside those that follow from the scope, the path, the body and the stream."""
     description: str = ""
-    deprecated: bool = False

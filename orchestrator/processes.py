@@ -6,8 +6,9 @@ of processes are used again; hence a group is ended only if it is provably that 
 leader has the same start time, or, where the leader is gone, a member carries the attempt's marker
 in its environment. When in doubt a process is left alone.
 
-A program that leaves its group on purpose (a daemon) is not followed. Linux reads ``/proc``; macOS
-asks ``ps`` and cannot see markers, so there a group is over for us once its leader is gone.
+A process that left its group (``setsid``, a daemon) is found by the marker and killed like the
+rest. Linux reads ``/proc``; macOS asks ``ps`` and cannot see markers, so there a group is over for
+us once its leader is gone, and what left it is not followed.
 """
 
 from __future__ import annotations
@@ -114,6 +115,30 @@ def kill_process_group(group: ProcessGroup, *, marker: str | None = None) -> boo
     return True
 
 
+def kill_marked(markers: Iterable[str]) -> int:
+    """Kill every process that carries one of these markers, in whatever group it is.
+
+    Blocks for a second at most.
+
+    Returns:
+        How many were killed. Always 0 where markers cannot be seen.
+    """
+    wanted = {f"{MARKER}={marker}".encode() for marker in markers}
+    killed: set[int] = set()
+    deadline = time.monotonic() + _KILL_WAIT_SECONDS
+    while wanted and time.monotonic() < deadline:  # one that is forked meanwhile is found next
+        found = {p.id for p in _processes() if not p.zombie and wanted & _environment(p.id)}
+        found.discard(os.getpid())  # a server that was itself started by an agent
+        if not found:
+            break
+        for process_id in found:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(process_id, signal.SIGKILL)
+        killed |= found
+        time.sleep(0.01)
+    return len(killed)
+
+
 def _is_ours(group: ProcessGroup, marker: str | None) -> bool:
     if group.id <= 1:
         return False
@@ -130,11 +155,15 @@ def _members(group_id: int) -> Iterator[_Process]:
 
 
 def _carries(process_id: int, marker: str) -> bool:
+    return f"{MARKER}={marker}".encode() in _environment(process_id)
+
+
+def _environment(process_id: int) -> set[bytes]:
     try:
         with open(f"/proc/{process_id}/environ", "rb") as file:
-            return f"{MARKER}={marker}".encode() in file.read().split(b"\0")
+            return set(file.read().split(b"\0"))
     except OSError:  # it ended, or it is not ours to look at
-        return False
+        return set()
 
 
 if sys.platform == "linux":

@@ -17,7 +17,14 @@ from subprocess import DEVNULL, PIPE
 from typing import cast
 
 from orchestrator.kinds.waiting import finished
-from orchestrator.processes import ProcessGroup, group_is_alive, led_by, signal_group
+from orchestrator.processes import (
+    MARKER,
+    ProcessGroup,
+    group_is_alive,
+    kill_marked,
+    led_by,
+    signal_group,
+)  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -176,7 +183,7 @@ class Program(asyncio.SubprocessProtocol):
         return self._stderr.decode("utf-8", "replace")
 
     async def stop(self) -> None:
-        """End it and its whole group. Returns when all are dead, also when called again."""
+        """End it, its whole group, and what left the group. Returns when all are dead."""
         if self._transport is not None:
             await finished(asyncio.get_running_loop().create_task(self._stop(self._transport)))
 
@@ -189,6 +196,8 @@ class Program(asyncio.SubprocessProtocol):
                 signal_group(self.group.id, signal.SIGKILL)
         if not await self._gone(KILL_SECONDS):
             logger.warning("process group %s cannot be killed", self.group.id)
+        if (marker := self._environment.get(MARKER)) is not None:
+            await asyncio.to_thread(kill_marked, [marker])
         transport.close()
 
     async def _gone(self, seconds: float) -> bool:

@@ -16,7 +16,12 @@ from typing import Literal, NamedTuple
 import orjson
 
 from orchestrator.clock import Clock
-from orchestrator.processes import ProcessGroup, attempt_marker, kill_process_group
+from orchestrator.processes import (
+    ProcessGroup,
+    attempt_marker,
+    kill_marked,
+    kill_process_group,
+)  # fmt: skip
 from orchestrator.settings import RuntimeSettings
 from orchestrator.store import artifacts, recovery
 from orchestrator.store.database import Connection
@@ -62,15 +67,18 @@ async def recover(
 
 
 async def kill_left_overs(writer: Writer) -> None:
-    """End the process groups that commands of a dead process have left."""
+    """End the programs that commands of a dead process have left, in whatever group they are."""
+    markers = []
     for left in await writer.submit(recovery.find_left_overs):
         group = ProcessGroup(left.group, left.started)
-        marker = attempt_marker(left.task_id, left.role, left.attempt)
-        if await asyncio.to_thread(kill_process_group, group, marker=marker):
+        markers.append(attempt_marker(left.task_id, left.role, left.attempt))
+        if await asyncio.to_thread(kill_process_group, group, marker=markers[-1]):
             logger.warning(
                 "killed what a dead server left",
                 extra={"task_id": left.task_id, "agent": left.role, "process_group": left.group},
             )
+    if killed := await asyncio.to_thread(kill_marked, markers):
+        logger.warning("killed what had left its process group", extra={"processes": killed})
 
 
 Action = Literal["fail", "resume", "settings"]

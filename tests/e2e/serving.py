@@ -14,6 +14,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from api.logs import configure_logging
 from api.server import Server, listen, run_server
 from api.settings import Settings
 from orchestrator.agents import AgentContext, AgentRegistry
+from orchestrator.kinds.arguments import Arguments
+from orchestrator.kinds.command import Command, CommandAgent
 from orchestrator.kinds.scripted import register_scripted
 from tests.e2e.client import Client, until
 from tests.server import SECRET, ServerProcess
@@ -82,9 +85,45 @@ class Reader:
             await context.write(f"{role}={output.text};")
 
 
+class Blocking:
+    """An agent that keeps the loop to itself for `inputs.seconds`."""
+
+    role, name, description = "blocking", "Blocking", "Stops the event loop."
+
+    async def run(self, context: AgentContext) -> None:
+        time.sleep(context.inputs["seconds"])  # noqa: ASYNC251 - that is what it is for
+
+
+class Flooding:
+    """An agent that reports `inputs.count` messages as fast as it can."""
+
+    role, name, description = "flooding", "Flooding", "Reports without end."
+
+    async def run(self, context: AgentContext) -> None:
+        for number in range(context.inputs["count"]):
+            await context.progress(f"message {number}")
+
+
+def commands() -> list[CommandAgent]:
+    """Programs that print fifty megabytes without a line end, or start others."""
+    line = "import sys\nfor _ in range(50): sys.stdout.write('x' * 2**20)"
+    forks = "sleep 300 & setsid sleep 300 & echo here; sleep 300"
+    return [
+        _command("one-line", [sys.executable, "-c", line]),
+        _command("one-status-line", [sys.executable, "-c", line], stdout="lines"),
+        _command("forking", ["sh", "-c", forks]),
+    ]
+
+
+def _command(role: str, argv: list[str], **options: Any) -> CommandAgent:
+    command = Command(arguments=Arguments(argv), **options)
+    return CommandAgent(role, role, "A program.", command=command)
+
+
 def make_registry(*, scripted: bool = True) -> AgentRegistry:
     """The scripted agents and those that a script cannot play."""
-    registry = AgentRegistry(Gate(), Stubborn(), Librarian(), Reader())
+    agents = (Gate(), Stubborn(), Librarian(), Reader(), Blocking(), Flooding())
+    registry = AgentRegistry(*agents, *commands())
     registry.register(_Missing(), unavailable="Set POSTSTREAM_SOMETHING.")
     if scripted:
         register_scripted(registry)

@@ -17,13 +17,7 @@ export function AgentPicker({ agents, selected, onChange, error }: {
   const known = new Map(agents.map((agent) => [agent.agentRole, agent]));
   const chosen = selected.filter((role) => known.get(role)?.available);
   const others = agents.filter((agent) => !chosen.includes(agent.agentRole));
-  // A card that changes its place takes the focus along.
-  const focusLater = (role: string) =>
-    requestAnimationFrame(() => list.current?.querySelector<HTMLElement>(`[data-role="${CSS.escape(role)}"] input`)?.focus());
-  const toggle = (role: string) => {
-    onChange(chosen.includes(role) ? chosen.filter((other) => other !== role) : [...chosen, role]);
-    focusLater(role);
-  };
+  const toggle = (role: string) => onChange(chosen.includes(role) ? chosen.filter((other) => other !== role) : [...chosen, role]);
   const move = (role: string, to: number) => {
     const from = chosen.indexOf(role);
     if (from < 0 || to < 0 || to >= chosen.length || from === to) return;
@@ -31,7 +25,7 @@ export function AgentPicker({ agents, selected, onChange, error }: {
     next.splice(to, 0, role);
     onChange(next);
     announce(`${known.get(role)?.agentName} is now number ${to + 1} of ${chosen.length}`);
-    focusLater(role);
+    requestAnimationFrame(() => list.current?.querySelector<HTMLElement>(`[data-role="${CSS.escape(role)}"] input`)?.focus());
   };
   return (
     <fieldset className="agents" aria-describedby={error === undefined ? "agents-hint" : "agents-hint agents-error"}>
@@ -84,11 +78,11 @@ function Choice({ agent, number, checked, onToggle }: { agent: ListedAgent; numb
   const id = `agent-${agent.agentRole}`;
   return (
     <label className="choice" htmlFor={id}>
-      <input id={id} type="checkbox" checked={checked} disabled={!agent.available} onChange={onToggle} aria-labelledby={`${id}-name`} aria-describedby={`${id}-about`} />
+      <input id={id} type="checkbox" checked={checked} disabled={!agent.available} onChange={onToggle} aria-describedby={`${id}-about`} />
       <span className="choice-text">
         <span className="choice-name">
           {number !== undefined && <span className="choice-number">{number}</span>}
-          <span id={`${id}-name`}>{agent.agentName}</span>
+          {agent.agentName}
           <span className="tag">{agent.kind}</span>
         </span>
         <span id={`${id}-about`} className="muted small">
