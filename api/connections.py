@@ -43,6 +43,7 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
         self._part = _BETWEEN
         self._head_bytes = 0
         self._timer: TimerHandle | None = None
+        self._head_until: float | None = None  # when headers must be complete; None: none are open
         # Sent before the connection is closed; once it is there, nothing more is parsed.
         self._last_words: bytes | None = None
 
@@ -53,7 +54,9 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
-        self._stop_timer()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -69,7 +72,7 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
             if self._head_bytes > self.max_head_bytes:
                 self._refuse(HeaderTooLarge("The header fields are too large."))
                 return
-        if self._timer is None and (self._part == _HEAD or self._is_idle()):
+        if self._head_until is None and (self._part == _HEAD or self._is_idle()):
             self._start_timer()
 
     def on_message_begin(self) -> None:
@@ -134,6 +137,8 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
             self.transport.write(self._last_words)
             self.transport.write_eof()
             self.flow.resume_reading()  # to throw away what still comes, and to see the end
+            if self._timer is not None:
+                self._timer.cancel()
             self._timer = self.loop.call_later(self.linger_seconds, self.transport.close)
         else:
             self.transport.write(self._last_words or b"")
@@ -146,13 +151,20 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
         return b"\r\n".join([*lines, b"", body])
 
     def _start_timer(self) -> None:
-        self._timer = self.loop.call_later(self.head_seconds, self._on_time)
+        self._head_until = self.loop.time() + self.head_seconds
+        if self._timer is None:
+            self._timer = self.loop.call_later(self.head_seconds, self._on_time)
 
     def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        # The timer itself runs on: one for each request would cost more than a look now and then.
+        self._head_until = None
 
     def _on_time(self) -> None:
         self._timer = None
-        self._refuse(None)
+        if self._head_until is None:
+            return
+        left = self._head_until - self.loop.time()
+        if left > 0:
+            self._timer = self.loop.call_later(left, self._on_time)
+        else:
+            self._refuse(None)

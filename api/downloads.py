@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator
 from urllib.parse import quote
 
 from api.endpoint import NO_STORE, NOSNIFF, Call
-from api.streaming import ABORT, UNDRAINED_SECONDS
+from api.streaming import UNDRAINED_SECONDS
+from api.wire import WIRE
 
 logger = logging.getLogger(__name__)
 
@@ -61,9 +62,9 @@ async def _send(call: Call, piece: bytes) -> bool:
             await call.send({"type": "http.response.body", "body": piece, "more_body": True})
     except TimeoutError:
         logger.info("a download was not taken", extra={"path": call.scope["path"]})
-        abort = (call.scope.get("extensions") or {}).get(ABORT)
-        if abort is not None:
-            abort()
+        wire = (call.scope.get("extensions") or {}).get(WIRE)
+        if wire is not None:
+            wire.abort()
         return False
     return True
 

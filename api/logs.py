@@ -5,12 +5,14 @@ of ours. Lines are JSON when nobody watches, else readable. What people wrote (p
 outputs) and what opens doors (tokens, tickets) never reaches a line: suspicious keys are blanked,
 and whatever looks like a token is replaced wherever it stands, also inside a traceback.
 
-A line costs time the streams wait for, hence plain functions instead of a chain of processors.
+A line costs time the streams wait for, hence plain functions instead of a chain of processors, and
+a way of its own for the lines of `orchestrator.activity`, of which every task writes several.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import itertools
 import logging
@@ -24,13 +26,16 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import structlog
 
-from orchestrator.clock import Timestamps
+from api.wire import WIRE
+from orchestrator import activity
+from orchestrator.clock import Clock, Timestamps
 from orchestrator.events import to_json
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
+log = activity.ActivityLog(__name__)
 
 _QUIET = ("alembic", "asyncio", "httpcore", "httpx", "uvicorn.access")  # below a warning
 
@@ -52,6 +57,7 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 GATHER_SECONDS = 0.02  # what a crash may cost the log
 
+_clock = Clock()
 _timestamps = Timestamps()
 _current_request: ContextVar[str] = ContextVar("poststream_request_id")
 """Lines that are written while a request is served say which one."""
@@ -75,8 +81,13 @@ def configure_logging(*, json: bool | None = None) -> None:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(logging.INFO)
+    activity.divert(handler.note if json else None)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+_Note = tuple[int, str, str, dict[str, Any], str | None]
+"""A line of `orchestrator.activity`: when, logger, message, facts, id of the request."""
 
 
 class _Handler(logging.StreamHandler[Any]):
@@ -87,7 +98,7 @@ class _Handler(logging.StreamHandler[Any]):
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
-        self._records: list[logging.LogRecord] = []
+        self._records: list[logging.LogRecord | _Note] = []
         self._timer: asyncio.TimerHandle | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -101,13 +112,21 @@ class _Handler(logging.StreamHandler[Any]):
         except Exception:  # a line that cannot be written must not stop what it tells of
             self.handleError(record)
 
+    def note(self, name: str, message: str, facts: dict[str, Any]) -> None:
+        """Keep a line of `orchestrator.activity`."""
+        self._records.append((_clock.wall_ms(), name, message, facts, _current_request.get(None)))
+        if self._timer is None and not self._is_due():
+            self.flush()
+
     def flush(self) -> None:
         """Write what waits."""
         self._timer = None
         records, self._records = self._records, []
         if records:
-            self.stream.write("".join([self.format(record) + "\n" for record in records]))
-        super().flush()
+            lines = [_noted(*r) if isinstance(r, tuple) else self.format(r) for r in records]
+            with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+                self.stream.write("\n".join([*lines, ""]))
+                super().flush()
 
     def _is_due(self) -> bool:
         """Whether the running loop will write soon; False without one."""
@@ -143,6 +162,21 @@ class _Formatter(logging.Formatter):
         return self._render(facts)
 
 
+def _noted(
+    at_ms: int, name: str, message: str, facts: dict[str, Any], request_id: str | None
+) -> str:
+    text = to_json(facts)
+    if _may_hold_token(text):
+        text = to_json({key: _shown(key, value) for key, value in facts.items()})
+    if request_id is not None:
+        text = f'{text[:-1]},"request_id":"{request_id}"}}'
+    # Put together by hand: these words are ours, and a dict of everything would cost twice this.
+    return (
+        f'{{"timestamp":"{_timestamps(at_ms)}","level":"info","message":"{message}",'
+        f'"logger":"{name}",{text[1:]}'
+    )
+
+
 def _readable(colors: bool) -> Callable[[dict[str, Any]], str]:
     renderer = structlog.dev.ConsoleRenderer(
         colors=colors, event_key="message", exception_formatter=structlog.dev.plain_traceback
@@ -159,9 +193,11 @@ def _readable(colors: bool) -> Callable[[dict[str, Any]], str]:
 
 def hide(text: str) -> str:
     """The text with everything that looks like a token replaced by ``[token]``."""
-    if "eyJ" in text or "earer " in text or "icket=" in text:  # the pattern costs more
-        return _TOKEN.sub("[token]", text)
-    return text
+    return _TOKEN.sub("[token]", text) if _may_hold_token(text) else text
+
+
+def _may_hold_token(text: str) -> bool:
+    return "eyJ" in text or "earer " in text or "icket=" in text  # the pattern costs more
 
 
 @functools.lru_cache(maxsize=1024)
@@ -225,6 +261,8 @@ class RequestLog:
             status = status or 500
             raise
         finally:
+            wire = scope["extensions"].get(WIRE) if "extensions" in scope else None
+            sent += wire.pushed if wire is not None else 0
             _log_request(scope, request_id, status, sent, time.perf_counter() - started)
 
 
@@ -238,12 +276,8 @@ def _given_id(scope: Scope) -> str | None:
 def _log_request(
     scope: Scope, request_id: str, status: int | None, sent: int, seconds: float
 ) -> None:
-    level = logging.ERROR if status is not None and status >= 500 else logging.INFO
-    if not logger.isEnabledFor(level):
-        return
     client = scope.get("client")
     facts = {
-        "request_id": request_id,
         "method": scope["method"],
         "path": scope["path"],
         "status": status,  # None: the client left before there was an answer
@@ -251,4 +285,7 @@ def _log_request(
         "bytes": sent,
         "client": client[0] if client else None,
     }
-    logger.log(level, "request", extra=facts)
+    if status is not None and status >= 500:
+        logger.error("request", extra=facts)
+    else:
+        log("request", facts)

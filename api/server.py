@@ -24,7 +24,7 @@ from api.components import Components
 from api.connections import TimedHttpToolsProtocol
 from api.leaving import end_or_leave, leave
 from api.settings import Settings
-from api.streaming import ABORT
+from api.wire import Wire
 from orchestrator.errors import StorageError
 
 logger = logging.getLogger(__name__)
@@ -34,12 +34,10 @@ CLOSE_SECONDS = 5  # for answers under way once streams have ended
 
 
 class StreamProtocol(TimedHttpToolsProtocol):
-    """Lets a stream end its connection when the client takes nothing any more."""
+    """Answers through a `Wire`, which it also hands to the application."""
 
-    def on_headers_complete(self) -> None:
-        """Hand the application a way to abort."""
-        self.scope.setdefault("extensions", {})[ABORT] = self.transport.abort  # type: ignore[assignment]
-        super().on_headers_complete()
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        super()._start_asgi_task(cycle, Wire(cycle, app))  # type: ignore[arg-type]
 
 
 class _Failed(Exception):

@@ -27,31 +27,36 @@ HEADERS = [
 ]
 
 
-_TERMINAL = (b"\nevent: task_complete\n", b"\nevent: task_error\n")
+_COMPLETE = b"\nevent: task_complete\n"
+_TERMINAL = (_COMPLETE, b"\nevent: task_error\n")
 _HEAD_BYTES = 64  # id and event lines of a frame
 
 
 def terminal_frame(frames: bytes) -> bytes:
     """The last of some frames if it is a terminal event, else nothing."""
-    start = frames.rfind(b"\n\n", 0, -2)
-    start = 0 if start < 0 else start + 2
+    start = _start_of_last(frames)
     head = frames[start : start + _HEAD_BYTES]
     return frames[start:] if any(line in head for line in _TERMINAL) else b""
 
 
-def end_frame(frames: bytes) -> bytes:
+def end_frame(task_id: str, frames: bytes) -> bytes:
     """The frame that closes an answer, made from the frame before it.
 
     Args:
+        task_id: The task.
         frames: Frames of which the last one is the terminal event of a log.
 
     Returns:
         ``complete`` or ``error``, without an id.
     """
-    _, _, last = frames[:-2].rpartition(b"\n\n")
-    _, _, data = last.partition(b"\ndata: ")
-    event = orjson.loads(data)
-    if event["type"] == "task_complete":
-        return b'event: complete\ndata: {"taskId":"%s"}\n\n' % event["taskId"].encode()
-    body = {"taskId": event["taskId"], "error": event["error"]}
+    start = _start_of_last(frames)
+    if frames.startswith(_COMPLETE, frames.find(b"\n", start)):
+        return b'event: complete\ndata: {"taskId":"%s"}\n\n' % task_id.encode()
+    _, _, data = frames[start:].partition(b"\ndata: ")
+    body = {"taskId": task_id, "error": orjson.loads(data)["error"]}
     return b"event: error\ndata: %s\n\n" % to_json(body).encode()
+
+
+def _start_of_last(frames: bytes) -> int:
+    end_of_other = frames.rfind(b"\n\n", 0, -2)
+    return 0 if end_of_other < 0 else end_of_other + 2

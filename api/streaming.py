@@ -10,7 +10,6 @@ gone raises nothing; shorter ones are over before it would matter.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import Protocol
 
@@ -20,16 +19,15 @@ from api import sse
 from api.auth import ADMIN, Principal
 from api.errors import Header
 from api.places import Place, Places
+from api.wire import WIRE, Wire, chunked
+from orchestrator.activity import ActivityLog
 from orchestrator.errors import TaskNotFound
 
-logger = logging.getLogger(__name__)
+log = ActivityLog(__name__)
 
 TICK_SECONDS = 1.0  # how late a disconnect, the end of a token or a silence may be noticed
 UNDRAINED_SECONDS = 60.0
 """A client that takes nothing for so long holds up to 256 KiB of ours; its cursor resumes it."""
-
-ABORT = "poststream.abort"
-"""ASGI extension of our server: ends the connection at once, whatever waits to be sent."""
 
 
 class Cursor(Protocol):
@@ -51,6 +49,12 @@ class Cursor(Protocol):
     def nudge(self) -> None:
         """End the wait of `next`."""
 
+    def follow(self, push: Callable[[bytes], bool]) -> None:
+        """While `next` waits, new frames may be given to `push`, which says whether it took them.
+
+        Frames that `push` took are behind the cursor; the wait goes on.
+        """
+
     def close(self) -> None:
         """Read no more."""
 
@@ -59,7 +63,7 @@ class Stream:
     """One answer. Made by `Streams.serve`."""
 
     __slots__ = (
-        "_abort", "_receive", "_watching", "gone", "last_sent", "principal", "reader", "sending",
+        "_receive", "_watching", "_wire", "gone", "last_sent", "principal", "reader", "sending",
         "task_id",
     )  # fmt: skip
 
@@ -69,7 +73,7 @@ class Stream:
         reader: Cursor,
         principal: Principal,
         receive: Receive,
-        abort: Callable[[], None] | None,
+        wire: Wire | None,
     ) -> None:
         self._receive = receive
         self._watching: asyncio.Task[None] | None = None
@@ -80,7 +84,9 @@ class Stream:
         self.sending = False
         self.gone = ""
         """Why it ends early; empty while it goes on."""
-        self._abort = abort
+        self._wire = wire
+        if wire is not None:
+            reader.follow(self._push)
 
     def leave(self, why: str) -> None:
         """End it: the client went, its token ended, it does not read, or the server goes down."""
@@ -106,8 +112,32 @@ class Stream:
     def abort(self) -> None:
         """End the connection: only that frees what waits to be sent."""
         self.leave("undrained")
-        if self._abort is not None:
-            self._abort()
+        if self._wire is not None:
+            self._wire.abort()
+
+    def _push(self, frames: bytes) -> bool:
+        """Send frames without a step of the coroutine that serves the stream."""
+        if self.gone or self._wire is None or not self._wire.push(_chunks(frames)):
+            return False
+        self.last_sent = asyncio.get_running_loop().time()
+        return True
+
+
+class _Chunks:
+    """Makes a chunk of frames once, however many readers they are pushed to."""
+
+    __slots__ = ("_chunk", "_frames")
+
+    def __init__(self) -> None:
+        self._frames = self._chunk = b""
+
+    def __call__(self, frames: bytes) -> bytes:
+        if frames is not self._frames:
+            self._frames, self._chunk = frames, chunked(frames)
+        return self._chunk
+
+
+_chunks = _Chunks()
 
 
 class Streams:
@@ -163,26 +193,23 @@ class Streams:
             principal: Who reads; the stream ends with the token.
             headers: Header fields beside those of every stream.
         """
-        abort = (scope.get("extensions") or {}).get(ABORT)
-        stream = Stream(task_id, reader, principal, receive, abort)
+        wire = (scope.get("extensions") or {}).get(WIRE)
+        stream = Stream(task_id, reader, principal, receive, wire)
         self._enter(stream)
-        context = {"task_id": task_id, "after": reader.cursor}
-        logger.info("reader came", extra=context)
+        log("reader came", {"task_id": task_id, "after": reader.cursor})
         try:
             await send(
                 {"type": "http.response.start", "status": 200, "headers": [*sse.HEADERS, *headers]}
             )
-            await self._send_all(stream, send)
+            await self._send_all(stream, send, task_id)
         except TaskNotFound:  # deleted meanwhile: it ends without an end frame
             stream.gone = "deleted"
             await send({"type": "http.response.body", "body": b""})
         finally:
             stream.close()
             self._streams.discard(stream)
-            logger.info(
-                "reader went",
-                extra={"task_id": task_id, "cursor": reader.cursor, "why": stream.gone or "end"},
-            )
+            why = stream.gone or "end"
+            log("reader went", {"task_id": task_id, "cursor": reader.cursor, "why": why})
 
     def close(self) -> None:
         """End all streams, also those that begin from now on: the server goes down."""
@@ -207,7 +234,7 @@ class Streams:
         """Return when the server goes down."""
         await self._closed.wait()
 
-    async def _send_all(self, stream: Stream, send: Send) -> None:
+    async def _send_all(self, stream: Stream, send: Send, task_id: str) -> None:
         reader = stream.reader
         loop = asyncio.get_running_loop()
         begin, newest = sse.BEGIN, b""
@@ -219,11 +246,11 @@ class Streams:
             if stream.gone:
                 break
             if frames is None:  # the log had the end before the channel knew of it
-                end = sse.end_frame(newest) if newest else b""
+                end = sse.end_frame(task_id, newest) if newest else b""
                 await send({"type": "http.response.body", "body": begin + end})
                 return
             if reader.ended and frames:
-                body = begin + frames + sse.end_frame(frames)
+                body = begin + frames + sse.end_frame(task_id, frames)
                 await send({"type": "http.response.body", "body": body})
                 return
             await self._send(stream, send, begin + frames if frames else sse.KEEPALIVE, loop)

@@ -8,12 +8,12 @@ is done at least once: after a crash or a failure another attempt may run, and s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from orchestrator.errors import FieldError, InvalidRequest
-from orchestrator.events import ArtifactInfo, Usage
+from orchestrator.events import ArtifactInfo, Usage, to_json
 
 if TYPE_CHECKING:
     from orchestrator.processes import ProcessGroup
@@ -95,7 +95,7 @@ class AgentContext:
         """Whether the attempt has ended although its agent still runs; nobody waits for it."""
         return self._reporter.closed
 
-    async def progress(
+    def progress(
         self,
         message: str | None = None,
         *,
@@ -104,7 +104,7 @@ class AgentContext:
         total: int | None = None,
         failed: int | None = None,
         eta_seconds: float | None = None,
-    ) -> None:
+    ) -> Coroutine[Any, Any, None]:
         """Report how far the work is. Returns when accepted; waits only while the buffer is full.
 
         Args:
@@ -115,12 +115,12 @@ class AgentContext:
             failed: Items that could not be done.
             eta_seconds: Seconds this attempt will still take.
         """
-        await self._reporter.progress(
+        return self._reporter.progress(
             message=message, progress=progress, done=done, total=total, failed=failed,
             eta_seconds=eta_seconds,
         )  # fmt: skip
 
-    async def write(self, text: str) -> None:
+    def write(self, text: str) -> Coroutine[Any, Any, None]:
         """Append to the output text. Returns when accepted; waits only while the buffer is full.
 
         Pieces that wait for the same commit may reach readers as one.
@@ -128,7 +128,7 @@ class AgentContext:
         Raises:
             OutputLimitExceeded: The attempt has written more than the settings allow.
         """
-        await self._reporter.write(text)
+        return self._reporter.write(text)
 
     async def save_artifact(
         self, name: str, data: bytes | str, media_type: str = "application/octet-stream"
@@ -221,6 +221,18 @@ class Registration:
         return entry
 
 
+class Team(NamedTuple):
+    """Some agents of the registry, as events and lists show them."""
+
+    infos: list[dict[str, str]]
+    """{agentRole, agentName, agentDescription} of each, in order; never changed."""
+    json: str
+    """JSON text of the same with ``kind``."""
+
+
+MAX_TEAMS = 1000  # remembered; combinations beyond that are put together again
+
+
 class AgentRegistry:
     """The agents a server or an `Orchestrator` can run, by role, in the order they came.
 
@@ -230,6 +242,7 @@ class AgentRegistry:
 
     def __init__(self, *agents: Agent) -> None:
         self._registrations: dict[str, Registration] = {}
+        self._teams: dict[tuple[str, ...], Team] = {}
         for agent in agents:
             self.register(agent)
 
@@ -264,6 +277,31 @@ class AgentRegistry:
 
     def __contains__(self, role: str) -> bool:
         return role in self._registrations
+
+    def team(self, roles: Sequence[str]) -> Team:
+        """Registered agents in this order; KeyError when there is no such agent."""
+        key = tuple(roles)
+        team = self._teams.get(key)
+        if team is None:
+            team = self._team(key)
+            if len(self._teams) >= MAX_TEAMS:
+                self._teams.clear()
+            self._teams[key] = team
+        return team
+
+    def _team(self, roles: Sequence[str]) -> Team:
+        registrations = [self._registrations[role] for role in roles]
+        infos = [
+            {
+                "agentRole": r.agent.role,
+                "agentName": r.agent.name,
+                "agentDescription": r.agent.description,
+            }
+            for r in registrations
+        ]
+        kinds = [r.kind for r in registrations]
+        cards = [{**info, "kind": kind} for info, kind in zip(infos, kinds, strict=True)]
+        return Team(infos, to_json(cards))
 
     def check(self, roles: list[str]) -> None:
         """Raise `InvalidRequest` unless every role can be run now."""

@@ -283,13 +283,8 @@ class Attempt:
         else:
             again = may_retry and outcome.retryable and not self._final
             will_retry = again or (self._stop in INTERRUPTIONS and not self._final)
-            draft = self._reporter.draft(
-                "agent_error",
-                **fields,
-                error=outcome.error,
-                code=outcome.code,
-                willRetry=will_retry,
-            )
+            fields |= {"error": outcome.error, "code": outcome.code, "willRetry": will_retry}
+            draft = self._reporter.draft("agent_error", fields)
         await self._recorder.end_attempt(draft, outcome.output.output, last=last)
 
     def _completion(self, outcome: Outcome, fields: dict[str, Any]) -> Draft:
@@ -302,7 +297,7 @@ class Attempt:
                 fields["outputTruncated"] = True
         if outcome.usage is not None:
             fields["usage"] = outcome.usage.model_dump(by_alias=True)
-        return self._reporter.draft("agent_complete", **fields)
+        return self._reporter.draft("agent_complete", fields)
 
 
 def start_event(registration: Registration, attempt: int, at_ms: int) -> Draft:

@@ -40,7 +40,7 @@ class Clock:
 
     def wall_ms(self) -> int:
         """Milliseconds since 1970 UTC, for timestamps; may jump."""
-        return int(time.time() * 1000)
+        return time.time_ns() // 1_000_000
 
     def monotonic(self) -> float:
         """Seconds on the running loop's clock, for durations; never jumps back."""
@@ -56,22 +56,24 @@ class Clock:
 
 
 class Timestamps:
-    """Formats wall times as ISO 8601 UTC with milliseconds; remembers the last second."""
+    """Formats wall times as ISO 8601 UTC with milliseconds; remembers the last one."""
 
     __slots__ = ("_known",)
 
     def __init__(self) -> None:
         # One tuple, replaced whole: threads may share this object.
-        self._known = (0, "1970-01-01T00:00:00")
+        self._known = (0, "1970-01-01T00:00:00.000Z")
 
     def __call__(self, ms: int) -> str:
         """``1700000000123`` becomes ``2023-11-14T22:13:20.123Z``."""
-        second, rest = divmod(ms, 1000)
-        known, prefix = self._known
-        if second != known:
-            prefix = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-            self._known = (second, prefix)
-        return f"{prefix}.{rest:03d}Z"
+        known, text = self._known
+        if ms != known:
+            second, rest = divmod(ms, 1000)
+            if second != known // 1000:
+                text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            text = f"{text[:19]}.{rest:03d}Z"
+            self._known = (ms, text)
+        return text
 
 
 def iso(ms: int) -> str:

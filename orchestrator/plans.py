@@ -48,9 +48,13 @@ class Plan(NamedTuple):
             return []
         if self.stops_on_error and not all(ended.values()):
             return []
-        waiting = (role for role in self.roles if role not in ended and role not in running)
-        return [
-            role
-            for role in waiting
-            if all(ended.get(needed) for needed in self.depends_on.get(role, ()))
-        ][:room]
+        ready: list[str] = []
+        for role in self.roles:
+            if role in ended or role in running:
+                continue
+            needed = self.depends_on.get(role)
+            if not needed or all(map(ended.get, needed)):
+                ready.append(role)
+                if len(ready) == room:
+                    break
+        return ready

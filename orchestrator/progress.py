@@ -50,6 +50,14 @@ class Limits:
 class Recorder(Protocol):
     """Where the events of one run go, in order. It numbers nothing before it has stored it."""
 
+    def accept(self, draft: Draft) -> bool:
+        """Take an `agent_progress` if that needs no waiting; False when `record` has to.
+
+        Raises:
+            AppendRefused: As `record`.
+            OutputLimitExceeded: As `record`.
+        """
+
     async def record(self, draft: Draft) -> None:
         """Take one event.
 
@@ -99,8 +107,8 @@ class Reporter:
     """
 
     __slots__ = (
-        "_clock", "_closed", "_limits", "_recorder", "_text", "_text_bytes", "artifacts",
-        "attempt", "checkpointed", "role",
+        "_clock", "_closed", "_limits", "_recorder", "_safe_characters", "_text", "_text_bytes",
+        "artifacts", "attempt", "checkpointed", "role",
     )  # fmt: skip
 
     def __init__(
@@ -113,6 +121,8 @@ class Reporter:
         """JSON text of what `checkpoint` stored last."""
         self._recorder = recorder
         self._limits = limits
+        # A character takes at most 4 bytes, 6 once it is escaped.
+        self._safe_characters = limits.max_event_bytes // 6
         self._clock = clock
         self._closed = False
         self._text: list[str] = []
@@ -132,7 +142,7 @@ class Reporter:
         """From now on every call raises `AttemptClosed`."""
         self._closed = True
 
-    def draft(self, type: str, **fields: Any) -> Draft:
+    def draft(self, type: str, fields: dict[str, Any]) -> Draft:
         """An event of this attempt."""
         return Draft(
             type, {"agentRole": self.role, "attempt": self.attempt, **fields}, self._clock.wall_ms()
@@ -156,9 +166,12 @@ class Reporter:
             progress = done / total
         if progress is not None and math.isfinite(progress):
             fields["progress"] = min(1.0, max(0.0, round(progress, 4)))
-        for name, count in (("itemsDone", done), ("itemsTotal", total), ("itemsFailed", failed)):
-            if count is not None:
-                fields[name] = min(max(0, int(count)), MAX_ITEMS)
+        if done is not None:
+            fields["itemsDone"] = _count(done)
+        if total is not None:
+            fields["itemsTotal"] = _count(total)
+        if failed is not None:
+            fields["itemsFailed"] = _count(failed)
         if eta_seconds is not None and math.isfinite(eta_seconds):
             fields["etaSeconds"] = max(0.0, round(eta_seconds, 1))
         if fields:
@@ -202,7 +215,8 @@ class Reporter:
             )
         self._check_open()
         artifact = ArtifactInfo(name=name, media_type=media_type, size=len(content))
-        draft = self.draft("agent_progress", artifact=artifact.model_dump(by_alias=True))
+        fields = {"artifact": artifact.model_dump(by_alias=True)}
+        draft = self.draft("agent_progress", fields)
         await self._recorder.save_artifact(self.role, self.attempt, artifact, content, draft)
         self.artifacts[name] = artifact
         return artifact
@@ -223,7 +237,9 @@ class Reporter:
 
     async def _progress(self, fields: dict[str, Any]) -> None:
         self._check_open()
-        await self._recorder.record(self.draft("agent_progress", **fields))
+        draft = self.draft("agent_progress", fields)
+        if not self._recorder.accept(draft):
+            await self._recorder.record(draft)
 
     async def _pieces(self, field: str, text: str) -> None:
         size = len(text) if self._is_one_event(text) else self._safe_characters
@@ -234,15 +250,11 @@ class Reporter:
                 self._text.append(piece)
 
     def _cut(self, message: str) -> str:
-        message = self._clean(message)
-        if self._is_one_event(message):
+        if not message.isascii():
+            message = self._clean(message)
+        if len(message) <= self._safe_characters or self._is_one_event(message):
             return message
         return message[: self._safe_characters - 1] + "…"
-
-    @property
-    def _safe_characters(self) -> int:
-        # A character takes at most 4 bytes, 6 once it is escaped.
-        return self._limits.max_event_bytes // 6
 
     def _is_one_event(self, text: str) -> bool:
         if len(text) <= self._safe_characters:
@@ -269,6 +281,10 @@ class Reporter:
     def _check_open(self) -> None:
         if self._closed:
             raise AttemptClosed(f"attempt {self.attempt} of {self.role} has ended")
+
+
+def _count(items: int) -> int:
+    return min(max(0, int(items)), MAX_ITEMS)
 
 
 _MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]*/[a-z0-9][a-z0-9!#$&^_.+-]*(; ?[a-z0-9=_-]+)?")
@@ -307,6 +323,10 @@ class CallbackRecorder:
         self._failed = False
         self.artifacts: dict[tuple[str, str], bytes] = {}
         """Content by role and name."""
+
+    def accept(self, draft: Draft) -> bool:
+        """The callback may have to be waited for."""
+        return False
 
     async def record(self, draft: Draft) -> None:
         """Give the event to the callback."""

@@ -114,6 +114,7 @@ class TaskRun:
             for role, output in self._earlier.outputs.items()
         }
         self._ended |= self._earlier.failed
+        self._delivered = {role: outcome.delivered for role, outcome in self._ended.items()}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._attempts: dict[str, Attempt] = {}
         self._began: float | None = None
@@ -207,8 +208,7 @@ class TaskRun:
             return []
         if self._stop is not None or self._held:  # what the claim has begun must have an end
             return [role for role in self._earlier.begun if role not in self._running]
-        ended = {role: outcome.delivered for role, outcome in self._ended.items()}
-        return self._plan.ready(ended, self._running)
+        return self._plan.ready(self._delivered, self._running)
 
     def _start(self, role: str) -> None:
         running = asyncio.create_task(self._run_role(role))
@@ -217,10 +217,11 @@ class TaskRun:
 
     def _is_last(self, role: str, outcome: Outcome) -> bool:
         """Whether nothing more is started or runs once this outcome of a role stands."""
-        if self._running.keys() - {role}:
+        if self._running and self._running.keys() - {role}:
             return False
-        ended = {r: o.delivered for r, o in self._ended.items()} | {role: outcome.delivered}
-        return self._stop is not None or not self._plan.ready(ended, ())
+        if self._stop is not None or len(self._ended) + 1 == len(self._plan.roles):
+            return True
+        return not self._plan.ready(self._delivered | {role: outcome.delivered}, ())
 
     async def _run_role(self, role: str) -> None:
         try:
@@ -229,6 +230,7 @@ class TaskRun:
             outcome = await self._try_role(role)
             if outcome is not None:
                 self._ended[role] = outcome
+                self._delivered[role] = outcome.delivered
                 self._spend(outcome.usage)
         except Exception as error:  # whatever it is, `drive` raises it; nothing is started again
             self._broken = self._broken or error
@@ -416,19 +418,11 @@ def task_info(task_id: str, request: TaskRequest) -> TaskInfo:
 
 def created_event(registry: AgentRegistry, request: TaskRequest, at_ms: int) -> Draft:
     """The first event of a task."""
-    agents = [
-        {
-            "agentRole": role,
-            "agentName": registry[role].agent.name,
-            "agentDescription": registry[role].agent.description,
-        }
-        for role in request.selected_agents
-    ]
     fields = {
         "title": request.shown_title,
         "selectedAgents": request.selected_agents,
         "executionMode": request.mode,
-        "agents": agents,
+        "agents": registry.team(request.selected_agents).infos,
     }
     return Draft("task_created", fields, at_ms)
 

@@ -8,6 +8,7 @@ bound for the whole process.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -26,11 +27,15 @@ Page = Callable[[int, int], Awaitable[FramePage | None]]
 class Channel:
     """The newest frames of one task."""
 
-    __slots__ = ("ended", "first", "frames", "id", "last_seq", "readers", "removed", "waiters")
+    __slots__ = (
+        "bytes", "ended", "first", "frames", "id", "last_seq", "readers", "removed", "waiting"
+    )  # fmt: skip
 
     def __init__(self, id: int) -> None:
         self.id = id
         self.frames: deque[bytes] = deque()
+        self.bytes = 0
+        """What they take."""
         self.first = 1
         """Number of the first frame kept."""
         self.last_seq = 0
@@ -40,14 +45,25 @@ class Channel:
         self.removed = False
         """Whether the task was deleted."""
         self.readers = 0
-        self.waiters: dict[asyncio.Future[None], None] = {}  # in order, and soon removed
+        self.waiting: dict[Reader, None] = {}  # in order, and soon removed
 
     def wake(self) -> None:
         """Wake everybody who waits here, once."""
-        waiters, self.waiters = self.waiters, {}
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        waiting, self.waiting = self.waiting, {}
+        for reader in waiting:
+            reader.wake()
+
+    def show(self, first: int, frames: bytes) -> None:
+        """Give new frames to those who wait for just these and take them; wake the others.
+
+        Args:
+            first: Number of the first of them; the last is the end of the log.
+            frames: Not more than one write may have.
+        """
+        for reader in list(self.waiting):
+            if reader.cursor != first - 1 or not reader.push(frames, self.last_seq):
+                del self.waiting[reader]
+                reader.wake()
 
 
 class Channels:
@@ -96,8 +112,15 @@ class Channels:
         if channel is None:
             return
         channel.ended = appended.status in END_STATES
-        self._extend(channel, appended.events)
-        channel.wake()
+        frames = self._extend(channel, appended.events)
+        if channel.ended or len(frames) > MAX_FRAMES:
+            channel.wake()
+        elif channel.waiting:
+            data = frames[0] if len(frames) == 1 else b"".join(frames)
+            if len(data) > MAX_BYTES:
+                channel.wake()
+            else:
+                channel.show(appended.events[0].seq, data)
 
     def remove(self, id: int) -> None:
         """The task was deleted: its readers end."""
@@ -128,14 +151,16 @@ class Channels:
         """A page of the log."""
         return await self._page(id, after)
 
-    def _extend(self, channel: Channel, events: Sequence[StoredEvent]) -> None:
+    def _extend(self, channel: Channel, events: Sequence[StoredEvent]) -> list[bytes]:
         if events[0].seq != channel.first + len(channel.frames):
             # Something is missing in between: start anew, the log has the rest.
             self._clear(channel)
             channel.first = events[0].seq
         frames = [frame(*event) for event in events]
+        size = sum(map(len, frames))
         channel.frames.extend(frames)
-        self.bytes += sum(map(len, frames))
+        channel.bytes += size
+        self.bytes += size
         self._kept += len(frames)
         self._ages.append((channel, events[0].seq, events[-1].seq))
         channel.last_seq = events[-1].seq
@@ -143,16 +168,20 @@ class Channels:
             self._drop_oldest()
         if len(self._ages) > self._kept + MAX_FRAMES:
             self._forget_dropped()
+        return frames
 
     def _clear(self, channel: Channel) -> None:
-        self.bytes -= sum(map(len, channel.frames))
+        self.bytes -= channel.bytes
         self._kept -= len(channel.frames)
         channel.frames.clear()
+        channel.bytes = 0
 
     def _drop_oldest(self) -> None:
         channel, first, last = self._ages.popleft()
         while channel.frames and first <= channel.first <= last:
-            self.bytes -= len(channel.frames.popleft())
+            size = len(channel.frames.popleft())
+            channel.bytes -= size
+            self.bytes -= size
             self._kept -= 1
             channel.first += 1
 
@@ -170,12 +199,13 @@ class Reader:
     `next` must not be called by two at once.
     """
 
-    __slots__ = ("_channel", "_channels", "_closed", "_nudged", "_waiter", "cursor")
+    __slots__ = ("_channel", "_channels", "_closed", "_nudged", "_push", "_waiter", "cursor")
 
     def __init__(self, channels: Channels, channel: Channel, after: int) -> None:
         self._channels = channels
         self._channel = channel
         self._waiter: asyncio.Future[None] | None = None
+        self._push: Callable[[bytes], bool] | None = None
         self._nudged = False
         self._closed = False
         self.cursor = after
@@ -223,23 +253,44 @@ class Reader:
             if self._nudged:
                 self._nudged = False
                 return b""
-            waiter = self._waiter = asyncio.get_running_loop().create_future()
-            channel.waiters[waiter] = None
+            self._waiter = asyncio.get_running_loop().create_future()
+            channel.waiting[self] = None
             try:
-                await waiter
+                await self._waiter
             finally:  # it was woken, nudged or cancelled
-                channel.waiters.pop(waiter, None)
+                channel.waiting.pop(self, None)
+
+    def follow(self, push: Callable[[bytes], bool]) -> None:
+        """While `next` waits, give new frames to `push` instead of returning them.
+
+        Args:
+            push: Takes frames, or says False: then `next` returns them. The end of the task and
+                what is too much for one write always end the wait.
+        """
+        self._push = push
+
+    def push(self, frames: bytes, last: int) -> bool:
+        """Give frames up to a number past `next`, if they are taken."""
+        if self._push is None or not self._push(frames):
+            return False
+        self.cursor = last
+        return True
+
+    def wake(self) -> None:
+        """There is something new."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def nudge(self) -> None:
         """End the wait of `next`."""
         self._nudged = True
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        self.wake()
 
     def close(self) -> None:
         """Leave the channel."""
         if not self._closed:
             self._closed = True
+            self._push = None  # it knows its reader: together they would wait for the collector
             self._channels.leave(self._channel, at_end=self.ended)
 
     def _from_memory(self) -> bytes:
@@ -248,6 +299,10 @@ class Reader:
         if start == len(channel.frames) - 1:  # the usual case: one new frame, shared by all
             self.cursor += 1
             return channel.frames[start]
+        count = len(channel.frames) - start
+        if count <= MAX_FRAMES and channel.bytes <= MAX_BYTES:
+            self.cursor += count
+            return b"".join(itertools.islice(channel.frames, start, None))
         piece: list[bytes] = []
         size = 0
         for index in range(start, min(start + MAX_FRAMES, len(channel.frames))):

@@ -97,12 +97,23 @@ class LogRecorder:
         """How long the task has been active, all its runs together."""
         return self._earlier_ms + int((self._clock.monotonic() - self._started) * 1000)
 
+    def accept(self, draft: Draft) -> bool:
+        """See `Recorder.accept`."""
+        if self._error is not None:
+            raise self._error
+        buffer = self._buffer(draft.fields["agentRole"])
+        if buffer.count >= BUFFER_EVENTS or buffer.bytes >= BUFFER_BYTES:
+            return False
+        self._keep(buffer, draft)
+        return True
+
     async def record(self, draft: Draft) -> None:
         """See `Recorder.record`."""
         if self._error is not None:
             raise self._error
         if draft.type == "agent_progress":
-            await self._accept(draft)
+            if not self.accept(draft):
+                await self._wait_for_room(draft)
         elif draft.type == "agent_start":
             self._add(draft, partial(agent_runs.begin, draft=draft))
             await self._committed()
@@ -204,18 +215,25 @@ class LogRecorder:
         await self.flush()
         await self._writer.submit(partial(change, run=self._run), waits=True)
 
-    async def _accept(self, draft: Draft) -> None:
-        fields = draft.fields
-        buffer = self._buffers.get(fields["agentRole"])
+    def _buffer(self, role: str) -> _Buffer:
+        buffer = self._buffers.get(role)
         if buffer is None:
-            buffer = self._buffers[fields["agentRole"]] = _Buffer()
-        if buffer.count >= BUFFER_EVENTS or buffer.bytes >= BUFFER_BYTES:
-            # Once, not until there is room: whoever else reports for this agent may always be
-            # faster in taking it.
-            await self.flush()
-            if buffer is not self._buffers.get(fields["agentRole"]):
-                # It ended while this call, of something that runs on, waited for room.
-                raise AttemptClosed(f"attempt {fields['attempt']} has ended")
+            buffer = self._buffers[role] = _Buffer()
+        return buffer
+
+    async def _wait_for_room(self, draft: Draft) -> None:
+        role = draft.fields["agentRole"]
+        buffer = self._buffer(role)
+        # Once, not until there is room: whoever else reports for this agent may always be
+        # faster in taking it.
+        await self.flush()
+        if buffer is not self._buffers.get(role):
+            # It ended while this call, of something that runs on, waited for room.
+            raise AttemptClosed(f"attempt {draft.fields['attempt']} has ended")
+        self._keep(buffer, draft)
+
+    def _keep(self, buffer: _Buffer, draft: Draft) -> None:
+        fields = draft.fields
         field = "content" if "content" in fields else "reasoning" if "reasoning" in fields else ""
         text = fields.get(field) or fields.get("message") or ""
         self._count(len(text))

@@ -11,7 +11,7 @@ import asyncio
 import itertools
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -240,6 +240,9 @@ class RunnerLogReader:
         """End the wait of `next`."""
         self._nudged = True
         self.wake()
+
+    def follow(self, push: Callable[[bytes], bool]) -> None:
+        """Lines are few: each ends the wait of `next`."""
 
     def close(self) -> None:
         """Follow no more."""

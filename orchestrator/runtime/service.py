@@ -7,13 +7,13 @@ together: database, writer, channels, worker.
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from orchestrator.activity import ActivityLog
 from orchestrator.agents import AgentRegistry
 from orchestrator.errors import (
     CursorBeyondEnd,
@@ -50,7 +50,7 @@ from orchestrator.store.tasks import Claimed
 from orchestrator.store.writer import Writer
 from orchestrator.tasks import END_STATES, TaskRequest, TaskStatus, request_hash
 
-logger = logging.getLogger(__name__)
+log = ActivityLog(__name__)
 
 _RUNNING = frozenset({TaskStatus.RUNNING})
 NODE = "local"  # the one process of a SQLite file
@@ -214,10 +214,7 @@ class TaskService:
             return await self._replayed(
                 submitted.task_id, submitted.status, owner=owner, attach=attach, after=after
             )
-        logger.info(
-            "task accepted",
-            extra={"task_id": submitted.task_id, "agents": request.selected_agents},
-        )
+        log("task accepted", {"task_id": submitted.task_id, "agents": request.selected_agents})
         return Submission(
             task_id=submitted.task_id,
             status=submitted.status,
@@ -481,10 +478,6 @@ class TaskService:
         created = created_event(self.registry, request, now)
         if (seconds := self.house.estimates.of(request)) is not None:
             created.fields["estimatedSeconds"] = seconds
-        agents = [
-            {**info, "kind": self.registry[info["agentRole"]].kind}
-            for info in created.fields["agents"]
-        ]
         claimed = self._worker.reserve(owner)
         return NewTask(
             task_id=self._clock.task_id(),
@@ -492,8 +485,8 @@ class TaskService:
             title=request.shown_title,
             description=request.description,
             request=request.to_json(),
-            agents=to_json(agents),
-            labels=to_json(request.metadata or {}),
+            agents=self.registry.team(request.selected_agents).json,
+            labels=to_json(request.metadata) if request.metadata else "{}",
             job_type=request.job_type or "manual",
             trigger_source=request.trigger_source,
             priority=request.priority or 0,

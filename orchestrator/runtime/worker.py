@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
+from orchestrator.activity import ActivityLog
 from orchestrator.errors import AppendRefused, StorageError, StorageFull
 from orchestrator.runs import (
     Progress,
@@ -38,6 +39,7 @@ from orchestrator.store.writer import Writer
 from orchestrator.tasks import END_STATES, OWNED_STATES, TaskRequest, TaskStatus
 
 logger = logging.getLogger(__name__)
+log = ActivityLog(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,6 +48,8 @@ class Run:
 
     key: RunKey
     owner: str
+    asyncio_task: asyncio.Task[None] | None = None
+    """Held here, since the loop alone would not keep it."""
     task_run: TaskRun | None = None
     """None until it has read what earlier runs have left."""
     recorder: LogRecorder | None = None
@@ -131,7 +135,6 @@ class Worker:
         """How many tasks run at once."""
         self._taken = 0
         self._running: dict[int, Run] = {}
-        self._asyncio_tasks: set[asyncio.Task[None]] = set()
         self._accepting = False
         self.handing_back = False
         """Whether what runs is stopped and goes back to the queue."""
@@ -225,9 +228,7 @@ class Worker:
         """
         run = Run(key=claimed.run, owner=claimed.owner, began_at=self._clock.monotonic())
         self._running[claimed.run.id] = run
-        task = asyncio.create_task(self._run(run, claimed, request, begun))
-        self._asyncio_tasks.add(task)
-        task.add_done_callback(self._asyncio_tasks.discard)
+        run.asyncio_task = asyncio.create_task(self._run(run, claimed, request, begun))
 
     def tell(self, id: int, order: Order | Literal["lost"]) -> None:
         """Tell the run of a task what was decided about it; nothing if it does not run here."""
@@ -302,10 +303,10 @@ class Worker:
         self, run: Run, claimed: Claimed, request: TaskRequest | None, begun: Sequence[str]
     ) -> None:
         context = {"task_id": run.key.task_id}
-        logger.info("task started", extra={**context, "epoch": run.key.epoch})
+        log("task started", {**context, "epoch": run.key.epoch})
         try:
             status = await self._drive(run, claimed, request, begun)
-            logger.info("task ended", extra={**context, "status": status})
+            log("task ended", {**context, "status": status})
             self._narrator.run_ended(run.key.task_id, status)
         except AppendRefused as error:
             logger.warning("run lost: %s", error, extra=context)

@@ -13,13 +13,15 @@ others go on.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import queue
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from orchestrator.clock import Clock
 from orchestrator.errors import PoststreamError, StorageCorrupt, StorageError, StorageFull
@@ -30,11 +32,14 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Operation = Callable[[Connection], T | PoststreamError]
 
+_Sleep = Literal["awake", "idle", "pacing"]
+"""What the thread waits for: nothing, anything, or something urgent."""
+
 BATCH_ROWS = 200  # more rows in one transaction make the slowest commit slower, not all faster
 CHECKPOINT_BYTES = 4 * 1024 * 1024  # above it the log is moved into the database
 TRUNCATE_BYTES = 64 * 1024 * 1024  # a log that long is cut once it was moved
 IDLE_SECONDS = 0.5  # after that long without work the log is moved, however short
-PACE_SECONDS = 0.0007  # between commits that nobody waits for; bounds what batching may delay
+PACE_SECONDS = 0.0012  # between commits that nobody waits for; bounds what batching may delay
 RETRY_SECONDS = 1.0  # how often what waits for room is tried again
 IO_ERRORS = 3  # in a row; then this process cannot be trusted to store anything
 COMMIT_BYTES = 16 * 1024  # a small transaction touches about four pages
@@ -102,7 +107,10 @@ class Writer:
         self._at = at
         self._on_fatal = on_fatal
         self._connection = database.connect()
-        self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
+        self._queue: deque[_Item] = deque()
+        # Rung to wake the thread, and only when it sleeps: a wake-up costs more than an event.
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._sleep: _Sleep = "awake"
         self._loop = asyncio.get_running_loop()
         self._batch = 0
         self._committed_at = 0.0
@@ -160,7 +168,9 @@ class Writer:
             error = self._fatal or StorageError("The database is closed.")
             self._loop.call_soon(on_failure, error)
             return
-        self._queue.put(_Item(operation, on_commit, on_failure, rows, size, waits, urgent))
+        self._queue.append(_Item(operation, on_commit, on_failure, rows, size, waits, urgent))
+        if self._sleep == "idle" or (urgent and self._sleep == "pacing"):
+            self._ring()
 
     def submit(
         self,
@@ -196,32 +206,39 @@ class Writer:
     async def close(self) -> None:
         """Commit what was handed over, then stop."""
         self._closed = True
-        self._queue.put(None)
+        self._ring()
         await asyncio.to_thread(self._thread.join)
+
+    def _ring(self) -> None:
+        self._sleep = "awake"
+        self._bell.put(None)
 
     # -- from here on in the writer's thread --------------------------------------------------
 
     def _run(self) -> None:
         waiting: list[_Item] = []  # operations that wait for room
-        open_ = True
-        while open_:
-            batch, open_ = self._take(timeout=RETRY_SECONDS if waiting else IDLE_SECONDS)
+        while True:
+            batch = self._take(timeout=RETRY_SECONDS if waiting else IDLE_SECONDS)
+            is_last = self._closed and not self._queue
             if not batch and not waiting:
+                if is_last:
+                    break
                 self._checkpoint()
                 continue
             # Those that waited go first, so that a run's events keep their order.
             batch = waiting + batch
             waiting = []
-            if batch:
-                try:
-                    self.commit(batch)
-                except Exception as error:  # this thread must not end before it is told to
-                    logger.exception("the writer failed")
-                    self._give_up(batch, StorageError(f"The writer failed: {error!r}"))
-                if self._patient:
-                    waiting = [i for i in batch if isinstance(i.error, StorageFull) and i.waits]
-                done = [i for i in batch if i not in waiting] if waiting else batch
-                self._loop.call_soon_threadsafe(self._deliver, done)
+            try:
+                self.commit(batch)
+            except Exception as error:  # this thread must not end before it is told to
+                logger.exception("the writer failed")
+                self._give_up(batch, StorageError(f"The writer failed: {error!r}"))
+            if self._patient:
+                waiting = [i for i in batch if isinstance(i.error, StorageFull) and i.waits]
+            done = [i for i in batch if i not in waiting] if waiting else batch
+            self._loop.call_soon_threadsafe(self._deliver, done)
+            if is_last:
+                break
             if self._unmoved > CHECKPOINT_BYTES:
                 self._checkpoint()
         for item in waiting:
@@ -230,31 +247,34 @@ class Writer:
         self._checkpoint()
         self._connection.close()
 
-    def _take(self, *, timeout: float) -> tuple[list[_Item], bool]:
-        """All that waits, up to a batch; False with it when no more will come."""
-        batch: list[_Item] = []
-        rows = 0
-        patience = timeout
-        try:
-            while (item := self._queue.get(timeout=patience)) is not None:
-                batch.append(item)
-                rows += item.rows
-                if rows >= BATCH_ROWS:
-                    return batch, True
-                patience = self._company(batch)
-        except queue.Empty:
-            return batch, True
-        return batch, False
-
-    def _company(self, batch: list[_Item]) -> float:
-        """How many seconds a batch may wait for more.
+    def _take(self, *, timeout: float) -> list[_Item]:
+        """All that waits, up to a batch; nothing when nothing came in time.
 
         What nobody waits for may wait until the last commit is a moment ago: under a steady
         trickle each event would cost a whole commit of its own.
         """
-        if any(item.urgent for item in batch):
-            return 0.0
-        return max(0.0, self._committed_at + PACE_SECONDS - time.monotonic())
+        if not self._queue:
+            self._doze("idle", timeout)
+        if self._queue and not any(item.urgent for item in tuple(self._queue)):
+            self._doze("pacing", self._committed_at + PACE_SECONDS - time.monotonic())
+        batch: list[_Item] = []
+        rows = 0
+        while self._queue and rows < BATCH_ROWS:
+            batch.append(self._queue.popleft())
+            rows += batch[-1].rows
+        return batch
+
+    def _doze(self, sleep: _Sleep, seconds: float) -> None:
+        """Sleep until the bell rings, but no longer than that."""
+        if seconds <= 0:
+            return
+        self._sleep = sleep
+        # What came before the line above rang no bell.
+        came = any(sleep == "idle" or item.urgent for item in tuple(self._queue))
+        if not came and not self._closed:
+            with contextlib.suppress(queue.Empty):
+                self._bell.get(timeout=seconds)
+        self._sleep = "awake"
 
     def commit(self, batch: list[_Item]) -> None:
         """Run a batch in one transaction; afterwards each item has its answer or its error."""

@@ -15,6 +15,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from api.logs import RequestLog, configure_logging, hide
+from orchestrator.activity import ActivityLog, divert
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl-_x"
 log = logging.getLogger("orchestrator.somewhere")
@@ -43,6 +44,7 @@ def _logging_to(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> Iterato
     yield stream
     root.handlers[:] = before
     root.setLevel(level)
+    divert(None)
 
 
 def parsed(stream: io.StringIO) -> list[dict[str, Any]]:
@@ -63,6 +65,48 @@ def test_a_line_is_one_json_object_with_its_context(lines: io.StringIO) -> None:
         "attempt": 2,
         "duration_ms": 1.5,
     }
+
+
+def test_lines_of_tasks_look_like_all_others_and_keep_their_order(lines: io.StringIO) -> None:
+    activity = ActivityLog("orchestrator.somewhere")
+    activity("task started", {"task_id": "t1", "attempt": 2, "agents": ["a"], "code": None})
+    log.info("between")
+    activity("task ended", {"task_id": "t1", "status": "completed"})
+    first, between, last = parsed(lines)
+    assert first.pop("timestamp").endswith("Z")
+    assert first == {
+        "level": "info",
+        "message": "task started",
+        "logger": "orchestrator.somewhere",
+        "task_id": "t1",
+        "attempt": 2,
+        "agents": ["a"],
+        "code": None,
+    }
+    assert (between["message"], last["message"]) == ("between", "task ended")
+
+
+@pytest.mark.parametrize(
+    "path", [f"/api/{TOKEN}", 'x"y\\z', "two\nlines", "\u2028\ud800", f'bearer {TOKEN}"}}']
+)
+def test_lines_of_tasks_hide_tokens_and_stay_one_line_of_json(
+    lines: io.StringIO, path: str
+) -> None:
+    ActivityLog("a.b")("request", {"path": path})
+    (line,) = parsed(lines)
+    assert TOKEN not in line["path"]
+    assert "\u2028" not in lines.getvalue()
+
+
+def test_without_a_server_lines_of_tasks_are_records(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        ActivityLog("a.b")("task started", {"task_id": "t1"})
+    (record,) = caplog.records
+    assert (record.name, record.message, record.__dict__["task_id"]) == (
+        "a.b",
+        "task started",
+        "t1",
+    )
 
 
 def test_a_terminal_gets_readable_lines(terminal: io.StringIO) -> None:

@@ -39,8 +39,8 @@ def test_a_drain_asks_readers_to_come_back_soon() -> None:
 )
 def test_the_end_frame_follows_from_the_last_event(event: dict[str, Any], expected: bytes) -> None:
     progress = {"type": "agent_progress", "seq": 2, "message": "event: error\n\ndata: {}"}
-    assert sse.end_frame(framed(event)) == expected
-    assert sse.end_frame(framed(progress, event)) == expected
+    assert sse.end_frame("t-1", framed(event)) == expected
+    assert sse.end_frame("t-1", framed(progress, event)) == expected
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_the_end_frame_follows_from_the_last_event(event: dict[str, Any], expect
     ],
 )  # fmt: skip
 def test_no_text_of_an_agent_breaks_out_of_the_end_frame(error: str) -> None:
-    end = sse.end_frame(framed({**FAILED, "error": error}))
+    end = sse.end_frame("t-1", framed({**FAILED, "error": error}))
     event, data, *rest = end.decode().split("\n")
     assert event == "event: error"
     assert rest == ["", ""]

@@ -240,7 +240,7 @@ async def test_waiting_again_and_again_keeps_nothing() -> None:
         else:
             reader.nudge()
         await asyncio.wait([waiting])
-    assert len(reader._channel.waiters) == 0
+    assert len(reader._channel.waiting) == 0
 
 
 async def test_a_removed_task_ends_its_readers() -> None:
@@ -282,3 +282,100 @@ async def test_a_gap_between_memory_and_what_comes_is_filled_from_the_log() -> N
     log.commit(4)  # never published
     log.add(2)
     assert await drain(reader) == log.frames()
+
+
+class Pushed:
+    """Who follows a reader: takes frames while it may."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.frames: list[bytes] = []
+        self.takes = True
+        reader.follow(self.take)
+
+    def take(self, frames: bytes) -> bool:
+        if self.takes:
+            self.frames.append(frames)
+        return self.takes
+
+
+async def waits(reader: Reader) -> asyncio.Task[bytes | None]:
+    waiting = asyncio.create_task(reader.next())
+    await asyncio.sleep(0)
+    return waiting
+
+
+async def test_new_frames_are_pushed_past_a_reader_that_waits() -> None:
+    log = Log()
+    log.add(1)
+    reader = log.open(after=1)
+    pushed = Pushed(reader)
+    waiting = await waits(reader)
+    log.add(1)
+    log.add(3)
+    assert b"".join(pushed.frames) == log.frames(after=1)
+    assert reader.cursor == 5
+    assert not waiting.done()
+    log.add(1, status="completed")  # the end is for who waits
+    assert await waiting == log.frames(after=5)
+    assert reader.ended
+
+
+async def test_a_push_that_is_not_taken_wakes_the_reader_and_nothing_is_lost_or_doubled() -> None:
+    log = Log()
+    reader = log.open()
+    pushed = Pushed(reader)
+    waiting = await waits(reader)
+    log.add(1)
+    pushed.takes = False
+    log.add(1)
+    pushed.takes = True
+    log.add(1)  # not pushed: what came before it is not sent yet
+    assert await waiting == log.frames(after=1)
+    assert pushed.frames == [log.frames()[: len(pushed.frames[0])]]
+    waiting = await waits(reader)
+    log.add(1)
+    assert pushed.frames[1:] == [log.frames(after=3)]
+    waiting.cancel()
+
+
+async def test_a_reader_that_is_not_up_to_date_is_pushed_nothing() -> None:
+    log = Log()
+    log.add(2)
+    reader = log.open()
+    pushed = Pushed(reader)
+    log.add(1)  # it does not wait yet
+    assert pushed.frames == []
+    assert await soon(reader) == log.frames()
+
+
+@pytest.mark.parametrize(("count", "size"), [(MAX_FRAMES + 1, 10), (2, MAX_BYTES // 2)])
+async def test_more_than_one_write_is_not_pushed(count: int, size: int) -> None:
+    log = Log(max_bytes=10 * MAX_BYTES)
+    reader = log.open()
+    pushed = Pushed(reader)
+    waiting = await waits(reader)
+    log.add(count, size=size)
+    first = await waiting
+    assert pushed.frames == []
+    assert first is not None
+    assert log.frames().startswith(first)
+
+
+async def test_all_who_follow_are_given_the_same_object() -> None:
+    log = Log()
+    readers = [log.open() for _ in range(3)]
+    followers = [Pushed(reader) for reader in readers]
+    waiting = [await waits(reader) for reader in readers]
+    log.add(2)
+    assert len({id(follower.frames[0]) for follower in followers}) == 1
+    for task in waiting:
+        task.cancel()
+
+
+async def test_a_closed_reader_lets_go_of_who_followed_it() -> None:
+    log = Log()
+    reader = log.open()
+    pushed = Pushed(reader)
+    reader.close()
+    assert not reader.push(b"late", 1)
+    assert pushed.frames == []

@@ -127,36 +127,32 @@ class InlineWriter(Writer):
         if self.dead:
             return
         super().post(operation, on_commit, on_failure, **options)
-        if not self._scheduled and not self._queue.empty():
+        if not self._scheduled and self._queue:
             self._scheduled = True
             self._loop.call_later(self.delay(), self._commit_now)
 
     def _commit_now(self) -> None:
         self._scheduled = False
-        if self._closed and self._queue.empty():
+        if self._closed and not self._queue:
             return
         batch: list[Any] = []
-        while not self._queue.empty() and sum(item.rows for item in batch) < BATCH_ROWS:
-            batch.append(self._queue.get_nowait())
+        while self._queue and sum(item.rows for item in batch) < BATCH_ROWS:
+            batch.append(self._queue.popleft())
         self.commit(batch)
         waiting = [i for i in batch if _waits_for_room(i)] if self._patient else []
         # The loop goes on between a commit and its answers, which come in the order of commits.
         at = max(self._loop.time() + self.delay(), self._delivered_at + 1e-6)
         self._delivered_at = at
         self._loop.call_at(at, self._deliver, [i for i in batch if i not in waiting])
-        rest = []
-        while not self._queue.empty():
-            rest.append(self._queue.get_nowait())
-        for item in [*waiting, *rest]:  # those that waited go first
-            self._queue.put(item)
-        if waiting or rest:
+        self._queue.extendleft(reversed(waiting))  # those that waited go first
+        if self._queue:
             self._scheduled = True
             self._loop.call_later(1.0 if waiting else self.delay(), self._commit_now)
 
     async def close(self) -> None:
         self._closed = True
         self._patient = False
-        while not self._queue.empty():
+        while self._queue:
             self._commit_now()
         await asyncio.sleep(max(0.0, self._delivered_at - self._loop.time()) + 1e-6)
         self._connection.close()

@@ -1,0 +1,141 @@
+"""The wire: what an application says, as bytes on a real connection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+
+from api.server import StreamProtocol
+from api.wire import WIRE, Wire, chunked
+from tests.api import raw
+
+START: Message = {"type": "http.response.start", "status": 200, "headers": []}
+LAST: Message = {"type": "http.response.body", "body": b""}
+
+
+def body(data: bytes, *, more: bool = True) -> Message:
+    return {"type": "http.response.body", "body": data, "more_body": more}
+
+
+class Said:
+    """Sends some messages; keeps what that raised, and the wire."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.pushes: list[bytes] = []
+        self.raised: list[str] = []
+        self.took: list[bool] = []
+        self.wire: Wire | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        wire = self.wire = scope["extensions"][WIRE]
+        try:
+            for message in self.messages:
+                await send(message)
+                if message["type"] == "http.response.start":
+                    self.took += [wire.push(chunked(data)) for data in self.pushes]
+        except RuntimeError as error:
+            self.raised.append(str(error))
+            raise
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Said, raw.Running]]:
+    app = Said()
+    monkeypatch.setattr(raw, "App", lambda: app)
+    with raw.serving("asyncio", StreamProtocol) as running:
+        yield app, running
+
+
+def fields(*pairs: tuple[bytes, bytes]) -> Message:
+    return {**START, "headers": list(pairs)}
+
+
+def test_a_body_without_a_length_goes_in_chunks_and_the_connection_goes_on(
+    said: tuple[Said, raw.Running],
+) -> None:
+    app, running = said
+    app.messages = [fields((b"x-a", b"1")), body(b"one,"), body(b""), body(b"two", more=False)]
+    received = running.exchange(raw.GET + raw.LAST_GET)
+    assert raw.answers(received) == 2
+    head, _, rest = received.partition(b"\r\n\r\n")
+    assert b"\r\nx-a: 1\r\n" in head
+    assert b"\r\ntransfer-encoding: chunked" in head
+    assert b"connection: close" not in head
+    assert rest.startswith(b"4\r\none,\r\n3\r\ntwo\r\n0\r\n\r\nHTTP/1.1 200 OK\r\n")
+
+
+def test_what_is_pushed_stands_between_what_is_sent(said: tuple[Said, raw.Running]) -> None:
+    app, running = said
+    app.messages = [START, body(b"last", more=False)]
+    app.pushes = [b"first,", b"second,"]
+    received = running.exchange(raw.LAST_GET)
+    assert received.endswith(b"\r\n\r\n6\r\nfirst,\r\n7\r\nsecond,\r\n4\r\nlast\r\n0\r\n\r\n")
+    assert app.took == [True, True]
+    assert app.wire is not None
+    assert app.wire.pushed == len(b"6\r\nfirst,\r\n7\r\nsecond,\r\n")
+
+
+@pytest.mark.parametrize(
+    ("messages", "why"),
+    [
+        ([body(b"x")], "cannot begin"),
+        ([START, START], "does not go on"),
+        ([START, LAST, LAST], "complete already"),
+        ([fields((b"content-length", b"2")), body(b"xyz", more=False)], "longer"),
+        ([fields((b"content-length", b"4")), body(b"xyz", more=False)], "shorter"),
+        ([fields((b"x-a", b"1\r\nx-b: 2"))], "cannot be sent"),
+        ([fields((b"x-a", b"a\x00"))], "cannot be sent"),
+        ([fields((b"x a", b"1"))], "cannot be sent"),
+        ([fields((b"", b"1"))], "cannot be sent"),
+    ],
+)
+def test_what_breaks_http_is_refused(
+    said: tuple[Said, raw.Running], messages: list[Message], why: str
+) -> None:
+    app, running = said
+    app.messages = messages
+    received = running.exchange(raw.LAST_GET)
+    assert len(app.raised) == 1
+    assert why in app.raised[0]
+    assert b"x-b" not in received
+
+
+def test_with_a_length_nothing_is_pushed(said: tuple[Said, raw.Running]) -> None:
+    app, running = said
+    app.messages = [fields((b"Content-Length", b"3")), body(b"abc", more=False)]
+    app.pushes = [b"x"]
+    received = running.exchange(raw.LAST_GET)
+    assert received.endswith(b"\r\ncontent-length: 3\r\nconnection: close\r\n\r\nabc")
+    assert app.took == [False]
+
+
+@pytest.mark.parametrize("headers", [(), ((b"content-length", b"3"),)])
+def test_head_has_no_body(
+    said: tuple[Said, raw.Running], headers: tuple[tuple[bytes, bytes], ...]
+) -> None:
+    app, running = said
+    app.messages = [fields(*headers), body(b"abc", more=False)]
+    received = running.exchange(raw.request(b"HEAD / HTTP/1.1", b"Host: x", b"Connection: close"))
+    assert received.endswith(b"\r\n\r\n")
+    assert b"abc" not in received
+    assert b"transfer-encoding" not in received
+
+
+def test_an_application_may_close_the_connection(said: tuple[Said, raw.Running]) -> None:
+    app, running = said
+    app.messages = [fields((b"connection", b"close")), body(b"x", more=False)]
+    received = running.exchange(raw.GET)  # returns, so the server closed
+    assert received.count(b"connection: close") == 1
+
+
+def test_an_answer_that_is_over_holds_nothing_of_its_request(
+    said: tuple[Said, raw.Running],
+) -> None:
+    app, running = said
+    app.messages = [START, body(b"x", more=False)]
+    running.exchange(raw.LAST_GET)
+    assert app.wire is not None
+    assert WIRE not in app.wire._cycle.scope.get("extensions", {})
