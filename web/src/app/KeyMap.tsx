@@ -21,7 +21,7 @@ export function KeyMap({ onClose }: { onClose: () => void }) {
           </section>
         ))}
       </div>
-      <div className="dialog-actions"><Button kind="primary" onClick={onClose} autoFocus>Close</Button></div>
+      <div className="dialog-actions"><Button kind="primary" onClick={onClose} data-first>Close</Button></div>
     </Dialog>
   );
 }

@@ -12,7 +12,7 @@ export function LeaveDialog() {
     <Dialog title="Leave the running task?" onClose={stay}>
       <p>The task goes on without you. You find it on the dashboard, where it is now.</p>
       <div className="dialog-actions">
-        <Button onClick={stay} autoFocus>Stay</Button>
+        <Button onClick={stay} data-first>Stay</Button>
         <Button kind="primary" onClick={leaveNow}>Leave</Button>
       </div>
     </Dialog>

@@ -13,6 +13,7 @@ export function Dialog({ title, children, onClose, wide = false }: {
   useEffect(() => {
     const element = dialog.current;
     if (element !== null && !element.open) element.showModal();
+    element?.querySelector<HTMLElement>("[data-first]")?.focus(); // what Enter does
     return () => element?.close();
   }, []);
   return (

@@ -17,7 +17,13 @@ export function AgentPicker({ agents, selected, onChange, error }: {
   const known = new Map(agents.map((agent) => [agent.agentRole, agent]));
   const chosen = selected.filter((role) => known.get(role)?.available);
   const others = agents.filter((agent) => !chosen.includes(agent.agentRole));
-  const toggle = (role: string) => onChange(chosen.includes(role) ? chosen.filter((other) => other !== role) : [...chosen, role]);
+  // A card that changes its place takes the focus along.
+  const focusLater = (role: string) =>
+    requestAnimationFrame(() => list.current?.querySelector<HTMLElement>(`[data-role="${CSS.escape(role)}"] input`)?.focus());
+  const toggle = (role: string) => {
+    onChange(chosen.includes(role) ? chosen.filter((other) => other !== role) : [...chosen, role]);
+    focusLater(role);
+  };
   const move = (role: string, to: number) => {
     const from = chosen.indexOf(role);
     if (from < 0 || to < 0 || to >= chosen.length || from === to) return;
@@ -25,7 +31,7 @@ export function AgentPicker({ agents, selected, onChange, error }: {
     next.splice(to, 0, role);
     onChange(next);
     announce(`${known.get(role)?.agentName} is now number ${to + 1} of ${chosen.length}`);
-    requestAnimationFrame(() => list.current?.querySelector<HTMLElement>(`[data-role="${CSS.escape(role)}"] input`)?.focus());
+    focusLater(role);
   };
   return (
     <fieldset className="agents" aria-describedby={error === undefined ? "agents-hint" : "agents-hint agents-error"}>
@@ -78,11 +84,11 @@ function Choice({ agent, number, checked, onToggle }: { agent: ListedAgent; numb
   const id = `agent-${agent.agentRole}`;
   return (
     <label className="choice" htmlFor={id}>
-      <input id={id} type="checkbox" checked={checked} disabled={!agent.available} onChange={onToggle} aria-describedby={`${id}-about`} />
+      <input id={id} type="checkbox" checked={checked} disabled={!agent.available} onChange={onToggle} aria-labelledby={`${id}-name`} aria-describedby={`${id}-about`} />
       <span className="choice-text">
         <span className="choice-name">
           {number !== undefined && <span className="choice-number">{number}</span>}
-          {agent.agentName}
+          <span id={`${id}-name`}>{agent.agentName}</span>
           <span className="tag">{agent.kind}</span>
         </span>
         <span id={`${id}-about`} className="muted small">

@@ -8,7 +8,7 @@ export function CancelDialog({ title, onStay, onCancel }: { title: string; onSta
       <p>“{title}” stops now. What was delivered is kept, and it can be retried.</p>
       <div className="dialog-actions">
         <Button onClick={onStay}>Let it run</Button>
-        <Button kind="danger" onClick={onCancel} autoFocus>Cancel the task</Button>
+        <Button kind="danger" onClick={onCancel} data-first>Cancel the task</Button>
       </div>
     </Dialog>
   );

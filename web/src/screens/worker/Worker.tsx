@@ -151,7 +151,7 @@ function ResetStuck({ reason }: { reason: string | undefined }) {
           <p>Closes tasks whose run is gone. One that lives is never touched.</p>
           <div className="dialog-actions">
             <Button onClick={() => setAsking(false)}>Leave them</Button>
-            <Button kind="danger" autoFocus onClick={() => void reset()}>Reset</Button>
+            <Button kind="danger" data-first onClick={() => void reset()}>Reset</Button>
           </div>
         </Dialog>
       )}
