@@ -84,6 +84,8 @@ def _operation(method: str, path: str, rule: Rule, operation: Operation) -> dict
         "responses": _responses(path, rule, operation),
         "security": _security(rule),
     }
+    if operation.deprecated:
+        found["deprecated"] = True
     if operation.description:
         found["description"] = operation.description
     if operation.body is not None:

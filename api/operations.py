@@ -51,3 +51,4 @@ class Operation:
     problems: tuple[type[BaseException], ...] = ()
     """Errors beside those that follow from the scope, the path, the body and the stream."""
     description: str = ""
+    deprecated: bool = False

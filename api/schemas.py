@@ -75,6 +75,35 @@ class ResetRequest(Body):
     dry_run: bool = False
 
 
+class OldBody(Body):
+    """Base of the bodies of old routes: in snake_case."""
+
+    model_config = ConfigDict(alias_generator=None)
+
+
+class LegacyStart(OldBody):
+    """What to run: `preferences` are the inputs of a task."""
+
+    preferences: dict[str, Any] | None = None
+    selected_agents: Annotated[list[str], Field(min_length=1)] | None = None
+    description: str | None = None
+    title: str | None = None
+    job_type: str | None = None
+    trigger_source: str | None = None
+
+
+class LegacyStop(OldBody):
+    """Which task to cancel; without it the newest one that has not ended."""
+
+    task_id: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+
+
+class LegacyCleanup(OldBody):
+    """How old a finished task may be."""
+
+    days_to_keep: float | None = Field(default=None, ge=0, le=100_000, allow_inf_nan=False)
+
+
 class TicketRequest(Body):
     """What a ticket shall open: the stream of a task, or the log of the worker loop."""
 

@@ -21,18 +21,27 @@ from api.routes import (
     export,
     health,
     jobs,
+    legacy,
     metrics,
     runner,
     shares,
     tasks,
     tickets,
 )  # fmt: skip
-from api.schemas import CleanupRequest, ResetRequest, ShareRequest, TicketRequest
+from api.schemas import (
+    CleanupRequest,
+    LegacyCleanup,
+    LegacyStart,
+    LegacyStop,
+    ResetRequest,
+    ShareRequest,
+    TicketRequest,
+)  # fmt: skip
 from orchestrator import errors as core
 from orchestrator.tasks import TaskRequest, TaskStatus
 
-TASKS, RUN, FILES, SHARING, JOBS, WORKER, SERVER = (
-    "Tasks", "Run", "Files", "Sharing", "Jobs", "Worker loop", "Server",
+TASKS, RUN, FILES, SHARING, JOBS, WORKER, SERVER, LEGACY = (
+    "Tasks", "Run", "Files", "Sharing", "Jobs", "Worker loop", "Server", "Old names",
 )  # fmt: skip
 """Groups, in the order of the documentation."""
 
@@ -124,6 +133,11 @@ _STATS = (
     ),
     _WHOSE,
 )
+
+_OLD = Answer(
+    200, "As it was, in snake_case.", None, JSON,
+    {"Deprecation": "Since when (RFC 9745).", "Link": "What to use instead."},
+)  # fmt: skip
 
 OPERATIONS: dict[Handler, Operation] = {
     execute.stream: Operation(
@@ -291,6 +305,38 @@ OPERATIONS: dict[Handler, Operation] = {
     runner.logs_history: Operation(
         summary="The worker's log", tag=WORKER,
         answers=(Answer(200, "The lines that are kept.", an.RunnerLines),),
+    ),
+    legacy.start: Operation(
+        summary="Start a task", tag=LEGACY, deprecated=True, body=LegacyStart, body_required=False,
+        parameters=(_KEY,), problems=_SUBMIT, answers=(_OLD,),
+    ),
+    legacy.active: Operation(
+        summary="The newest unfinished task", tag=LEGACY, deprecated=True, answers=(_OLD,)
+    ),
+    legacy.status: Operation(
+        summary="A task", tag=LEGACY, deprecated=True, answers=(_OLD,)
+    ),
+    legacy.stop: Operation(
+        summary="Cancel a task", tag=LEGACY, deprecated=True, body=LegacyStop, body_required=False,
+        problems=(core.InvalidRequest, core.TaskNotFound, core.TaskConflict), answers=(_OLD,),
+    ),
+    legacy.history: Operation(
+        summary="The history of jobs", tag=LEGACY, deprecated=True, answers=(_OLD,),
+        problems=(api.InvalidParameter,),
+        parameters=(
+            _HISTORY[0], _HISTORY[1], _HISTORY[2]._replace(name="job_type"),
+            Parameter(
+                "status", {"type": "string", "enum": list(legacy.WORDS)}, "Only with this status."
+            ),
+        ),
+    ),
+    legacy.cleanup: Operation(
+        summary="Delete old finished tasks", tag=LEGACY, deprecated=True, body=LegacyCleanup,
+        body_required=False, problems=(core.InvalidRequest, core.StorageFull), answers=(_OLD,),
+    ),
+    legacy.reset_state: Operation(
+        summary="Close tasks whose run is gone", tag=LEGACY, deprecated=True, answers=(_OLD,),
+        problems=(core.StorageFull,),
     ),
     metrics.show: Operation(
         summary="Metrics for Prometheus", tag=SERVER,

@@ -23,6 +23,7 @@ GHOST = "00000000-0000-4000-8000-000000000000"
 STREAM = "/api/agents/execute/stream"
 RUNNER = "/api/task-runner"
 JOBS = "/api/jobs"
+OLD = "/api/v2/agent"
 GOOD = task({"agent": "scripted-1", "texts": ["a"]})
 LEAKS = (
     b"Traceback",
@@ -421,6 +422,28 @@ def rows() -> list[Bad]:
         Bad("cleanup list", 422, "invalid-request", [], path=f"{JOBS}/cleanup"),
         Bad("cleanup without body", 415, "unsupported-media-type", None, path=f"{JOBS}/cleanup"),
         Bad("reset", 403, "forbidden", None, path="/api/agents/reset-state"),
+        Bad("old start", 422, "invalid-request", {"selectedAgents": []}, path=f"{OLD}/start"),
+        Bad(
+            "old agents",
+            422,
+            "invalid-request",
+            {"selected_agents": ["nobody"]},
+            path=f"{OLD}/start",
+        ),
+        Bad("old type", 422, "invalid-request", {"job_type": "x"}, path=f"{OLD}/start"),
+        Bad("old stop", 422, "invalid-request", {"task_id": 1}, path=f"{OLD}/stop"),
+        Bad(
+            "old history",
+            400,
+            "invalid-parameter",
+            None,
+            "GET",
+            "/api/v2/jobs/history?status=completed",
+        ),
+        Bad(
+            "old cleanup", 422, "invalid-request", {"days_to_keep": -1}, path="/api/v2/jobs/cleanup"
+        ),
+        Bad("old reset", 403, "forbidden", None, path="/api/agent/reset-state"),
         Bad("log", 400, "invalid-last-event-id", None, "GET", f"{RUNNER}/logs?after=x"),
         Bad(
             "log cursor",
