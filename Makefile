@@ -42,6 +42,9 @@ fix: $(VENV)/.dev  ## format and repair what can be repaired
 
 page: $(PAGE)  ## build the page, needs no Node on the machine
 
+shots: $(VENV)/.dev $(PAGE)  ## take the pictures of README.md in docs/images
+	@$(BIN)/python -m tests.web.shots
+
 bench: $(VENV)/.dev  ## measure; figures, no verdicts
 	@$(BIN)/python -m tests.bench $(ARGS)
 

@@ -28,6 +28,11 @@ NO_BROWSER = (
 NO_PAGE = "The page is not built: make page."
 
 
+def find_browser() -> str | None:
+    """The browser that `BROWSER` names, else the first that is installed."""
+    return os.environ.get("BROWSER") or next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
 def missing(reason: str) -> None:
     """Skip, or fail where the browser tests have to run."""
     if os.environ.get("REQUIRE_BROWSER"):
@@ -40,7 +45,7 @@ async def browser() -> AsyncIterator[Browser]:
     """One browser for all tests; each gets a context of its own."""
     if not (FOLDER / "index.html").exists():
         missing(NO_PAGE)
-    found = os.environ.get("BROWSER") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    found = find_browser()
     if found is None:
         missing(NO_BROWSER)
     async with async_playwright() as playwright:

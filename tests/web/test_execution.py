@@ -47,7 +47,7 @@ async def test_the_answer_of_the_post_is_what_the_page_shows(ann: Visitor) -> No
 
 async def test_a_double_click_starts_one_task(ann: Visitor) -> None:
     page = await ann.fill(HANG)
-    await page.get_by_role("button", name="Start").dblclick()
+    await page.get_by_role("button", name="Start", exact=True).dblclick()
     await ann.expect_status("Running")
     assert ann.posts() == ["/api/agents/execute/stream"]
     assert await tasks_of(ann) == 1
@@ -57,7 +57,7 @@ async def test_a_reload_before_the_answer_finds_the_task(ann: Visitor) -> None:
     ann.allowed += CUT
     page = await ann.fill(HANG)
     await page.route("**/execute/stream", _take_and_say_nothing, times=1)
-    await page.get_by_role("button", name="Start").click()
+    await page.get_by_role("button", name="Start", exact=True).click()
     await until(_started(ann), "the server has taken it")
     await page.goto(f"{ann.url}/new")
     await page.wait_for_url("**/tasks/*")

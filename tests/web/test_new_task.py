@@ -20,7 +20,7 @@ def order(page: Page) -> str:
 async def test_missing_fields_are_marked_before_anything_is_sent(ann: Visitor) -> None:
     page = await ann.open("/new")
     await page.get_by_label("Inputs (JSON)").fill("{broken")
-    await page.get_by_role("button", name="Start").click()
+    await page.get_by_role("button", name="Start", exact=True).click()
     await expect(page.get_by_text("Say what is to be done.")).to_be_visible()
     await expect(page.get_by_text("Select at least one agent.")).to_be_visible()
     await expect(page.get_by_text("This is no JSON")).to_be_visible()
@@ -33,12 +33,12 @@ async def test_a_refused_answer_keeps_the_form_and_marks_its_fields(ann: Visitor
     page = await ann.fill({**ONE, "description": "Kept as it is"})
     await page.get_by_text("More options").click()
     await page.get_by_label("Priority").fill("99")
-    await page.get_by_role("button", name="Start").click()
+    await page.get_by_role("button", name="Start", exact=True).click()
     await expect(page.get_by_label("Priority")).to_have_attribute("aria-invalid", "true")
     await expect(page.get_by_text("must be at most 10")).to_be_visible()
     await expect(page.get_by_label("Description")).to_have_value("Kept as it is")
     await page.get_by_label("Priority").fill("9")
-    await page.get_by_role("button", name="Start").click()
+    await page.get_by_role("button", name="Start", exact=True).click()
     await ann.expect_status("Completed")
 
 
@@ -72,7 +72,7 @@ async def test_the_order_of_agents_is_changed_by_dragging_and_is_what_is_sent(an
     page = await ann.fill(scripted(part(1), part(2)))
     await page.locator("[data-role=scripted-2]").drag_to(page.locator("[data-role=scripted-1]"))
     async with page.expect_request("**/execute/stream") as sent:
-        await page.get_by_role("button", name="Start").click()
+        await page.get_by_role("button", name="Start", exact=True).click()
     body = json.loads((await sent.value).post_data or "")
     assert body["selectedAgents"] == ["scripted-2", "scripted-1"]
 
@@ -93,10 +93,27 @@ async def test_a_server_that_does_not_answer_is_told_in_the_form(ann: Visitor) -
 
     page = await ann.fill(ONE)
     await page.route("**/execute/stream", refuse)
-    await page.get_by_role("button", name="Start").click()
+    await page.get_by_role("button", name="Start", exact=True).click()
     await expect(
         page.get_by_text(re.compile("The server does not answer; try 1 of 5"))
     ).to_be_visible()
     await page.unroute("**/execute/stream")
     await page.get_by_role("button", name="Now").click()
+    await ann.expect_status("Completed")
+
+
+async def test_a_graph_is_drawn_with_switches_and_a_circle_is_marked(ann: Visitor) -> None:
+    ann.allowed += ("422",)
+    page = await ann.fill(scripted(part(1), part(2)))
+    await page.get_by_role("radio", name="As a graph").check()
+    await page.get_by_role("button", name="Scripted 2 starts after Scripted 1").click()
+    back = page.get_by_role("button", name="Scripted 1 starts after Scripted 2")
+    await back.click()
+    await page.get_by_role("button", name="Start", exact=True).click()
+    await expect(page.get_by_text("dependsOn goes in a circle")).to_be_visible()
+    await back.click()
+    async with page.expect_request("**/execute/stream") as sent:
+        await page.get_by_role("button", name="Start", exact=True).click()
+    body = json.loads((await sent.value).post_data or "")
+    assert body["dependsOn"] == {"scripted-2": ["scripted-1"]}
     await ann.expect_status("Completed")

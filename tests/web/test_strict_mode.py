@@ -46,7 +46,7 @@ async def test_a_double_mount_and_a_double_click_start_one_task_and_cut_no_strea
         url = f"http://127.0.0.1:{alice.port}"
         async with Visitor.arriving(context, url, token()) as visitor:
             page = await visitor.fill(scripted(part(1, "one", "two", delay=0.2)))
-            await page.get_by_role("button", name="Start").dblclick()
+            await page.get_by_role("button", name="Start", exact=True).dblclick()
             await visitor.expect_status("Completed")
             await expect(visitor.card("Scripted 1")).to_contain_text("onetwo")
             assert visitor.asked == [("POST", "/api/agents/execute/stream", None)]

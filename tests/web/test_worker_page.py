@@ -43,7 +43,7 @@ async def test_the_loop_is_stopped_watched_and_started_again(
             await expect(page.get_by_role("log")).to_contain_text("stop")
             # Started elsewhere meanwhile: this page attaches instead of failing.
             await visitor.client.call("POST", "/api/task-runner/start", None)
-            start = page.get_by_role("button", name="Start")
+            start = page.get_by_role("button", name="Start", exact=True)
             if await start.count():
                 await start.click()
             await expect(loop.locator(".runner-state .status")).to_have_text("◐Running")

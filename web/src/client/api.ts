@@ -93,10 +93,10 @@ export class Api {
       signal,
     });
 
-  /** The live log of the worker. */
-  runnerStream = (after: string | undefined, signal: AbortSignal): Promise<Response> =>
+  /** The log of the worker after a line: what is kept, then live. */
+  runnerStream = (after: number, signal: AbortSignal): Promise<Response> =>
     this.fetch("GET", "api/task-runner/logs", {
-      headers: { accept: "text/event-stream", ...(after === undefined ? {} : { "last-event-id": after }) },
+      headers: { accept: "text/event-stream", "last-event-id": String(after) },
       signal,
     });
 

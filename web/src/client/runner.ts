@@ -68,8 +68,8 @@ export class RunnerFollower {
   async #once(): Promise<Problem | undefined> {
     this.#request.current = new AbortController();
     try {
-      // Without a cursor the server sends its last hundred lines first.
-      const response = await this.#api.runnerStream(this.#last > 0 ? String(this.#last) : undefined, this.#request.current.signal);
+      // From 0 on, the server sends all lines it keeps; without a cursor only its last hundred.
+      const response = await this.#api.runnerStream(this.#last, this.#request.current.signal);
       this.#say({ state: "live" });
       if (response.body === null) return undefined;
       for await (const frames of readFrames(response.body)) {

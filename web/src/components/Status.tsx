@@ -25,12 +25,23 @@ export const wordOf = (status: AnyStatus): string => SIGNS[status]?.[1] ?? statu
 export const toneOf = (status: AnyStatus): string => SIGNS[status]?.[2] ?? "pending";
 
 /** A status: sign, word and colour, so that none of them has to be seen. */
-export function Status({ status, plain = false }: { status: AnyStatus; plain?: boolean }) {
+export function Status({ status }: { status: AnyStatus }) {
   const [sign, word, tone] = SIGNS[status] ?? ["·", status, "pending"];
   return (
-    <span className={plain ? "status status-plain" : "status"} data-tone={tone} data-status={status}>
+    <span className="status" data-tone={tone} data-status={status}>
       <span className="status-sign" aria-hidden="true">{sign}</span>
       {word}
+    </span>
+  );
+}
+
+/** A status where there is little room: the sign, and the word for those who point or listen. */
+export function StatusSign({ status }: { status: AnyStatus }) {
+  const [sign, word, tone] = SIGNS[status] ?? ["·", status, "pending"];
+  return (
+    <span className="status status-plain" data-tone={tone} title={word}>
+      <span className="status-sign" aria-hidden="true">{sign}</span>
+      <span className="unseen">{word}</span>
     </span>
   );
 }

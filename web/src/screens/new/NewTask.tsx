@@ -12,6 +12,7 @@ import { Field } from "../../components/Field.tsx";
 import { Failure, Loading } from "../../components/Notes.tsx";
 import { useTitle } from "../../components/useTitle.ts";
 import { AgentPicker } from "./AgentPicker.tsx";
+import { DependsOn } from "./DependsOn.tsx";
 import { draftOf, EMPTY_DRAFT, fieldErrors, type FieldErrors, keepDraft, keptDraft, type TaskDraft, toRequest } from "./draft.ts";
 import { Options } from "./Options.tsx";
 
@@ -156,11 +157,10 @@ function Modes({ draft, team, errors, change }: { draft: TaskDraft; team: Team; 
         {errors.mode !== undefined && <p className="field-error">{errors.mode}</p>}
       </fieldset>
       {draft.mode === "graph" && (
-        <Field label="Depends on (JSON)" error={errors.dependsOn} hint="Which agents must have delivered before one starts.">
-          {(props) => (
-            <textarea {...props} name="dependsOn" rows={3} className="mono" spellCheck={false} placeholder='{"report": ["lint", "security"]}' value={draft.dependsOn} onChange={(event) => change({ dependsOn: event.target.value })} />
-          )}
-        </Field>
+        <DependsOn
+          agents={team.agents} selected={draft.agents} value={draft.dependsOn} error={errors.dependsOn}
+          onChange={(dependsOn) => change({ dependsOn })}
+        />
       )}
       {team.providers.length > 0 && (
         <Field label="Provider" error={errors.provider} hint="For agents that use a language model.">

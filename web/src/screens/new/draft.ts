@@ -10,7 +10,8 @@ export interface TaskDraft {
   mode: ExecutionMode;
   provider: string;
   inputs: string;
-  dependsOn: string;
+  /** Role → roles that must have delivered; kept also while another mode is chosen. */
+  dependsOn: Readonly<Record<string, readonly string[]>>;
   onAgentError: "" | "stop" | "continue";
   timeoutSeconds: string;
   maxParallel: string;
@@ -27,7 +28,7 @@ export type Field = keyof TaskDraft;
 export type FieldErrors = Partial<Record<Field, string>>;
 
 export const EMPTY_DRAFT: TaskDraft = {
-  title: "", description: "", agents: [], mode: "sequential", provider: "", inputs: "", dependsOn: "",
+  title: "", description: "", agents: [], mode: "sequential", provider: "", inputs: "", dependsOn: {},
   onAgentError: "", timeoutSeconds: "", maxParallel: "", priority: "", onRestart: "",
   budgetTokens: "", budgetCostUsd: "", budgetSeconds: "", after: "", metadata: "",
 };
@@ -55,7 +56,7 @@ export function draftOf(request: TaskRequest): TaskDraft {
   return {
     title: request.title ?? "", description: request.description, agents: request.selectedAgents,
     mode: request.executionMode ?? "sequential", provider: request.provider ?? "", inputs: json(request.inputs),
-    dependsOn: json(request.dependsOn), onAgentError: request.onAgentError ?? "",
+    dependsOn: request.dependsOn ?? {}, onAgentError: request.onAgentError ?? "",
     timeoutSeconds: text(request.timeoutSeconds), maxParallel: text(request.maxParallel), priority: text(request.priority),
     onRestart: request.onRestart ?? "", budgetTokens: text(request.budget?.tokens), budgetCostUsd: text(request.budget?.costUsd),
     budgetSeconds: text(request.budget?.seconds), after: (request.after ?? []).join("\n"), metadata: json(request.metadata),
@@ -101,7 +102,7 @@ export function toRequest(draft: TaskDraft, team: Team): { request?: TaskRequest
   put("onRestart", "onRestart", String);
   put("inputs", "inputs", object);
   put("metadata", "metadata", object);
-  if (draft.mode === "graph") put("dependsOn", "dependsOn", object);
+  if (draft.mode === "graph") request.dependsOn = among(draft.dependsOn, agents);
   for (const field of ["timeoutSeconds", "maxParallel", "priority"] as const) put(field, field, number);
   put("after", "after", (text) => text.split(/[\s,]+/));
   const budget = { tokens: "budgetTokens", costUsd: "budgetCostUsd", seconds: "budgetSeconds" } as const;
@@ -113,6 +114,14 @@ export function toRequest(draft: TaskDraft, team: Team): { request?: TaskRequest
     }
   }
   return Object.keys(errors).length > 0 ? { errors } : { request: request as unknown as TaskRequest, errors };
+}
+
+/** Only what is between selected agents, and says anything. */
+function among(dependsOn: TaskDraft["dependsOn"], agents: readonly string[]): Record<string, string[]> {
+  const kept = Object.entries(dependsOn)
+    .filter(([role]) => agents.includes(role))
+    .map(([role, others]) => [role, others.filter((other) => agents.includes(other))] as const);
+  return Object.fromEntries(kept.filter(([, others]) => others.length > 0).map(([role, others]) => [role, [...others]]));
 }
 
 const PLACES: Record<string, Field> = { selectedAgents: "agents", executionMode: "mode" };

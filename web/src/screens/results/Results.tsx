@@ -11,7 +11,7 @@ import { IconButton } from "../../components/Button.tsx";
 import { duration } from "../../components/format.ts";
 import { Empty, Failure, Loading } from "../../components/Notes.tsx";
 import { plain } from "../../components/plain.ts";
-import { Status } from "../../components/Status.tsx";
+import { Status, StatusSign } from "../../components/Status.tsx";
 import { useTitle } from "../../components/useTitle.ts";
 import { ExportMenu } from "../viewer/ExportMenu.tsx";
 import { Artifacts } from "./Artifacts.tsx";
@@ -68,6 +68,10 @@ function Outputs({ task }: { task: Snapshot }) {
     show(next.agentRole);
     document.getElementById(`tab-${next.agentRole}`)?.focus();
   };
+  const tab = shown === undefined ? "" : `tab-${shown.agentRole}`;
+  useEffect(() => {
+    document.getElementById(tab)?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  }, [tab]);
   if (shown === undefined) return <Empty icon={FileQuestion} title="Nobody has worked on it." />;
   return (
     <section className="card output" aria-label="Outputs">
@@ -83,7 +87,7 @@ function Outputs({ task }: { task: Snapshot }) {
             key={agent.agentRole} id={`tab-${agent.agentRole}`} type="button" role="tab" aria-selected={agent === shown} aria-controls="output"
             tabIndex={agent === shown ? 0 : -1} onClick={() => show(agent.agentRole)}
           >
-            {agent.agentName}<Status status={agent.status} plain />
+            <StatusSign status={agent.status} />{agent.agentName}
           </button>
         ))}
       </div>

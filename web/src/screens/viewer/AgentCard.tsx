@@ -67,6 +67,9 @@ function AgentText({ agent, waitsFor }: Pick<AgentCardProps, "agent" | "waitsFor
       </div>
     );
   }
+  if (agent.content === "" && agent.output !== undefined) {
+    return <pre className="agent-text agent-result muted" tabIndex={-1}>{plain(JSON.stringify(agent.output, null, 1).slice(0, SHOWN_CHARACTERS))}</pre>;
+  }
   if (agent.content === "") {
     return <p className="agent-text muted">{agent.status === "pending" && waitsFor !== undefined && waitsFor.status !== "completed" ? `Waits for ${waitsFor.name}` : ""}</p>;
   }
