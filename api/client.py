@@ -191,6 +191,27 @@ class Client:
             Its size in bytes.
         """
         path = f"{task_path(task_id)}/artifacts/{quote(role, safe='')}/{quote(name, safe='')}"
+        return await self.fetch(path, file)
+
+    async def call(self, method: str, path: str, body: Any = None) -> Any:
+        """One request of the API; for routes that have no method of their own here.
+
+        Args:
+            method: HTTP method.
+            path: With its query, e.g. ``/api/jobs/history?limit=10``.
+            body: Sent as JSON unless it is None.
+
+        Returns:
+            The JSON of the answer; None when it has none.
+        """
+        return await self._json(method, path, None if body is None else orjson.dumps(body))
+
+    async def fetch(self, path: str, file: BinaryIO) -> int:
+        """Write what a route answers to a file.
+
+        Returns:
+            Its size in bytes.
+        """
         size = 0
         response = await self._request("GET", path)
         try:
@@ -259,9 +280,11 @@ class Client:
         answer = await self._json("POST", f"{path}/{name}?lastEventId={last_event_id}{query}")
         return str(answer["status"])
 
-    async def _json(self, method: str, path: str) -> Any:
-        response = await self._request(method, path)
+    async def _json(self, method: str, path: str, content: bytes | None = None) -> Any:
+        response = await self._request(method, path, content)
         try:
+            if response.status_code == 204:
+                return None
             if response.is_success:
                 return orjson.loads(await self._read(response))
             raise await self.error_of(response)
@@ -273,9 +296,12 @@ class Client:
         finally:
             await response.aclose()
 
-    async def _request(self, method: str, path: str) -> httpx.Response:
+    async def _request(
+        self, method: str, path: str, content: bytes | None = None
+    ) -> httpx.Response:
+        headers = {} if content is None else {"Content-Type": "application/json"}
         try:
-            return await self.open(method, path, {})
+            return await self.open(method, path, headers, content)
         except ConnectionLost as error:
             raise self._unreachable(error) from error
 

@@ -208,4 +208,13 @@ class StorageCorrupt(StorageError):
 
 
 class StorageLocked(StorageError):
-    """Raised when another process already works on this database."""
+    """Raised when another process already works on this database.
+
+    Args:
+        message: Who holds it, and what to do.
+        address: Where that process can be reached; empty when it cannot.
+    """
+
+    def __init__(self, message: str, *, address: str = "") -> None:
+        super().__init__(message)
+        self.address = address

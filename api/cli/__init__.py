@@ -13,19 +13,56 @@ from typing import NoReturn
 
 import typer
 
-from api.cli import agents, migrate, run, serve, settings, token, version
+from api.cli import (
+    agents,
+    files,
+    history,
+    migrate,
+    recover,
+    run,
+    runner,
+    serve,
+    settings,
+    tasks,
+    token,
+    version,
+)  # fmt: skip
 from api.cli.terminal import PROGRAM, CommandFailed, Status, complain
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "serve": serve.command,
     "run": run.command,
+    "tasks ls": tasks.ls,
+    "tasks show": tasks.show,
+    "tasks events": tasks.events,
+    "tasks follow": tasks.follow,
+    "tasks cancel": tasks.cancel,
+    "tasks pause": tasks.pause,
+    "tasks resume": tasks.resume,
+    "tasks retry": tasks.retry,
+    "tasks rm": tasks.rm,
+    "history": history.command,
+    "export": files.export,
+    "artifacts ls": files.ls,
+    "artifacts get": files.get,
+    "runner status": runner.status,
+    "runner start": runner.start,
+    "runner stop": runner.stop,
+    "runner logs": runner.logs,
+    "recover": recover.command,
     "agents": agents.command,
     "token": token.command,
     "settings": settings.command,
     "migrate": migrate.command,
     "version": version.command,
 }
-"""In the order in which people need them."""
+"""In the order in which people need them; two words are a command of a group."""
+
+GROUPS = {
+    "tasks": "Tasks of a running server.",
+    "artifacts": "Files that agents made, on a running server.",
+    "runner": "The worker loop of a running server.",
+}
 
 
 def make_cli() -> typer.Typer:
@@ -38,8 +75,13 @@ def make_cli() -> typer.Typer:
         rich_markup_mode=None,  # plain help: it folds paragraphs, and goes well through a pipe
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+    groups: dict[str, typer.Typer] = {}
     for name, command in COMMANDS.items():
-        cli.command(name)(command)
+        group, _, word = name.rpartition(" ")
+        if group and group not in groups:
+            groups[group] = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+            cli.add_typer(groups[group], name=group, help=GROUPS[group])
+        groups.get(group, cli).command(word)(command)
     return cli
 
 

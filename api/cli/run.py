@@ -95,5 +95,7 @@ def command(
     else:
         from api.cli.there import watch_server
 
-        status = watch_server(body, *where, json=json, folder=output)
+        status = watch_server(
+            lambda client: client.submit_stream(body), *where, json=json, folder=output
+        )
     raise typer.Exit(status)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from api.cli.board import Board
 from api.cli.interrupts import on_interrupt
@@ -21,9 +21,21 @@ from orchestrator.errors import FieldError
 
 
 def watch_server(
-    body: Mapping[str, Any], server: str, token: str, *, json: bool, folder: Path | None
+    start: Callable[[Client], TaskStream],
+    server: str,
+    token: str,
+    *,
+    json: bool,
+    folder: Path | None,
 ) -> Status:
-    """Run a task on a server; the first Ctrl-C leaves it alone.
+    """Watch a task on a server; the first Ctrl-C leaves it alone.
+
+    Args:
+        start: Starts the task, or finds it.
+        server: Address.
+        token: What it is shown.
+        json: Whether events are printed as JSON.
+        folder: Where artifacts are saved; None for nowhere.
 
     Returns:
         How it ended, as an exit status.
@@ -32,7 +44,7 @@ def watch_server(
         CommandFailed: The server cannot be reached, or refuses.
     """
     try:
-        return asyncio.run(_watch_server(body, server, token, json=json, folder=folder))
+        return asyncio.run(_watch_server(start, server, token, json=json, folder=folder))
     except ServerError as error:
         fields = [in_words_of_options(FieldError(e["pointer"], e["detail"])) for e in error.errors]
         raise CommandFailed("\n".join(fields or [error.detail]), Status.REFUSED) from None
@@ -41,7 +53,12 @@ def watch_server(
 
 
 async def _watch_server(
-    body: Mapping[str, Any], server: str, token: str, *, json: bool, folder: Path | None
+    start: Callable[[Client], TaskStream],
+    server: str,
+    token: str,
+    *,
+    json: bool,
+    folder: Path | None,
 ) -> Status:
     board = Board(asyncio.get_running_loop().time())
     view = make_view(board, json=json, hint="Ctrl-C leaves; the task goes on.")
@@ -52,7 +69,7 @@ async def _watch_server(
     with contextlib.closing(view):
         async with (
             Client(server, token, on_lost=lost) as client,
-            client.submit_stream(body) as stream,
+            start(client) as stream,
         ):
             source = ServerSource(client, stream)
             if not await _show_unless_left(source, board, view):

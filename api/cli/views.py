@@ -72,7 +72,7 @@ class LinesView:
 
     def show(self, event: StreamedEvent) -> None:
         """Print the event unless it is a piece of text, which the report shows whole."""
-        words = _words(event.type, event.fields)
+        words = words_of(event.type, event.fields)
         if words:
             now = asyncio.get_running_loop().time()
             print_data(f"{now - self._board.began:8.1f} s  {words}")
@@ -188,7 +188,7 @@ def _cells(row: Row, now: float) -> list[RenderableType]:
     ]
 
 
-def _words(type: str, fields: dict[str, Any]) -> str:
+def words_of(type: str, fields: dict[str, Any]) -> str:
     """What a line says about an event; empty for what is no news."""
     role = fields.get("agentRole", "")
     match type:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 from orchestrator.agents import AgentRegistry
 from orchestrator.clock import Clock
@@ -19,8 +20,9 @@ from orchestrator.runtime.dispatch import InProcessDispatcher
 from orchestrator.runtime.estimates import Estimates
 from orchestrator.runtime.housekeeping import Housekeeping
 from orchestrator.runtime.jobs import Jobs
-from orchestrator.runtime.lost import LostTasks
+from orchestrator.runtime.lost import LostTasks, Reset, take_over
 from orchestrator.runtime.narrator import Narrator
+from orchestrator.runtime.recovery import Action, kill_left_overs
 from orchestrator.runtime.removal import Removal
 from orchestrator.runtime.retention import Retention
 from orchestrator.runtime.runner import Runner
@@ -30,7 +32,7 @@ from orchestrator.runtime.stuck import StuckWatch
 from orchestrator.runtime.watchdog import Watchdog
 from orchestrator.runtime.worker import Worker
 from orchestrator.settings import RuntimeSettings
-from orchestrator.store import events
+from orchestrator.store import events, recovery
 from orchestrator.store.database import Database
 from orchestrator.store.events import FramePage
 from orchestrator.store.migrations import migrate
@@ -81,6 +83,39 @@ async def open_service(
                 await service.drain(0 if service.draining else settings.drain_seconds)
                 await service.runner.log.close()
                 watchdog.close()
+        finally:
+            await writer.close()
+    finally:
+        database.close()
+
+
+async def recover_offline(
+    settings: RuntimeSettings, path: Path, *, action: Action, older_than_seconds: float,
+    dry_run: bool,
+) -> tuple[list[Reset], int]:  # fmt: skip
+    """Take over the tasks that a dead process has left, without starting to run anything.
+
+    Returns:
+        The lost tasks, and how many were skipped because they were heard of in the meantime.
+
+    Raises:
+        StorageLocked: Another process works on the database.
+    """
+    clock = Clock()
+    database = await asyncio.to_thread(Database, path)
+    try:
+        await asyncio.to_thread(migrate, database)
+        writer = Writer(database, node=NODE)
+        try:
+            if not dry_run:
+                await kill_left_overs(writer)
+            lost = await writer.submit(recovery.find_lost)
+            before_ms = clock.wall_ms() - older_than_seconds * 1000
+            old = [task for task in lost if task.updated <= before_ms]
+            done = await take_over(
+                writer, old, settings=settings, clock=clock, action=action, dry_run=dry_run
+            )
+            return [entry for _, entry in done], len(lost) - len(done)
         finally:
             await writer.close()
     finally:

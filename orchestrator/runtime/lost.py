@@ -8,6 +8,7 @@ one.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -84,23 +85,14 @@ class LostTasks:
                     skipped += 1
 
         await self._writer.submit(recovery.find_lost, sort)
-        done = []
-        for lost in found:
-            move = partial(
-                move_lost, lost=lost, settings=self._settings, action=action, dry_run=dry_run,
-                now=self._clock.wall_ms(),
-            )  # fmt: skip
-            moved = await self._writer.submit(move, self._show)
-            if moved is None:
-                skipped += 1  # it moved on by itself
-                continue
-            done.append(Reset(lost.task_id, lost.title, lost.status, moved.status))
-            if not dry_run:
-                logger.warning(
-                    "task reset", extra={"task_id": lost.task_id, "status": moved.status}
-                )
-                self._narrator.recovered(lost, moved.status)
-        return done, skipped
+        done = await take_over(
+            self._writer, found, settings=self._settings, clock=self._clock, action=action,
+            dry_run=dry_run, show=self._show,
+        )  # fmt: skip
+        if not dry_run:
+            for lost, entry in done:
+                self._narrator.recovered(lost, entry.to_status)
+        return [entry for _, entry in done], skipped + len(found) - len(done)
 
     def _show(self, moved: Move | None) -> None:
         if moved is None:
@@ -111,3 +103,33 @@ class LostTasks:
             self._channels.publish(moved.appended)
         if moved.waiting is not None:
             self._worker.offer(Delivery(*moved.waiting))
+
+
+async def take_over(
+    writer: Writer, found: Sequence[Lost], *, settings: RuntimeSettings, clock: Clock,
+    action: Action, dry_run: bool, show: Callable[[Move | None], None] = lambda moved: None,
+) -> list[tuple[Lost, Reset]]:  # fmt: skip
+    """Move lost tasks on; leaves out those that have moved on by themselves.
+
+    Args:
+        writer: For every move.
+        found: The tasks.
+        settings: What becomes of them.
+        clock: For times.
+        action: What becomes of them.
+        dry_run: Only say what would be done.
+        show: Called with each move once it is committed.
+    """
+    done = []
+    for lost in found:
+        move = partial(
+            move_lost, lost=lost, settings=settings, action=action, dry_run=dry_run,
+            now=clock.wall_ms(),
+        )  # fmt: skip
+        moved = await writer.submit(move, show)
+        if moved is not None:
+            done.append((lost, Reset(lost.task_id, lost.title, lost.status, moved.status)))
+            if not dry_run:
+                extra = {"task_id": lost.task_id, "status": moved.status}
+                logger.warning("task reset", extra=extra)
+    return done

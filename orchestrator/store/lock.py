@@ -29,11 +29,14 @@ class FileLock:
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            holder = self._holder()
+            pid, address = self._holder()
             os.close(self._descriptor)
+            holder = f"process {pid}" if pid else "another process"
+            serves = f", which serves {address}" if address else ""
             raise StorageLocked(
-                f"The database {path} is in use by {holder}. Stop that one, "
-                "or choose another folder with POSTSTREAM_DATA_DIR."
+                f"The database {path} is in use by {holder}{serves}. Stop that one, "
+                "or choose another folder with POSTSTREAM_DATA_DIR.",
+                address=address,
             ) from None
         self.announce("")
 
@@ -51,9 +54,9 @@ class FileLock:
         """Free the lock."""
         os.close(self._descriptor)
 
-    def _holder(self) -> str:
+    def _holder(self) -> tuple[int, str]:
+        """Process id (0 when unknown) and address of the holder."""
         with contextlib.suppress(OSError, ValueError):
             holder = json.loads(os.pread(self._descriptor, 1000, 0))
-            address = f", which serves {holder['address']}" if holder["address"] else ""
-            return f"process {holder['pid']}{address}"
-        return "another process"
+            return holder["pid"], holder["address"]
+        return 0, ""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from api.auth import AuthConfig, Authenticator
-from api.cli import COMMANDS
+from api.cli import COMMANDS, GROUPS
 from api.settings import Settings
 from orchestrator.clock import Clock
 from tests.api.cli.support import COMMAND, Finished, Here, environment
@@ -32,8 +32,10 @@ install = "apt install it"
 def test_every_command_is_listed_and_explains_itself(here: Here) -> None:
     listed = here("--help")
     assert listed.status == 0
+    groups = {"": listed, **{group: here(group, "--help") for group in GROUPS}}
     for name in COMMANDS:
-        assert f" {name} " in listed.out
+        group, _, word = name.rpartition(" ")
+        assert f" {word} " in groups[group].out
     assert "\x1b" not in listed.out
 
 
