@@ -18,6 +18,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 WIRE = "poststream.wire"
 """ASGI extension of our server: the `Wire` of the answer."""
 
+COPIED_BYTES = 16 * 1024  # a longer piece is written as it is, not copied into a chunk
+
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
 _VALUE = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*")
 _NO_BODY = (204, 304)
@@ -132,7 +134,12 @@ class Wire:
         body = message.get("body", b"")
         last = not message.get("more_body", False)
         if cycle.chunked_encoding:
-            data = chunked(body) if body else b""
+            if len(body) > COPIED_BYTES:
+                cycle.transport.write(b"%x\r\n" % len(body))
+                cycle.transport.write(body)
+                data = b"\r\n"
+            else:
+                data = chunked(body) if body else b""
             data = data + b"0\r\n\r\n" if last else data
         elif cycle.scope["method"] == "HEAD":
             data, cycle.expected_content_length = b"", 0

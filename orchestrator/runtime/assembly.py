@@ -146,7 +146,7 @@ def _assemble(
 
     async def page(id: int, after: int) -> FramePage | None:
         read = partial(events.frame_page, id=id, after=after, max_bytes=MAX_BYTES)
-        return await database.read(read)
+        return await database.read_rows(read)
 
     channels = Channels(max_bytes=settings.channel_bytes, page=page)
     dispatcher = InProcessDispatcher(max_per_owner=settings.max_running_per_owner)

@@ -142,7 +142,9 @@ def page(
         limit: At most so many.
         max_bytes: End before the event that exceeds this, unless it is the first.
     """
-    rows = _rows(session, id, after=after, limit=limit, max_bytes=max_bytes)
+    # The driver's rows: SQLAlchemy's cost more to make than everything else on this way.
+    driver: Any = session.connection().connection
+    rows = _rows(driver, id, after=after, limit=limit, max_bytes=max_bytes)
     return list(map(StoredEvent._make, rows))
 
 
@@ -157,16 +159,16 @@ class FramePage(NamedTuple):
     """How many events; `last - first + 1` unless the log has a gap."""
 
 
-def frame_page(session: Session, id: int, *, after: int, max_bytes: int) -> FramePage | None:
+def frame_page(connection: Connection, id: int, *, after: int, max_bytes: int) -> FramePage | None:
     """A page of at most `PAGE_ROWS` events as frames; None when there is none.
 
     Args:
-        session: A read transaction.
+        connection: In a read transaction.
         id: `task.id`.
         after: Exclusive.
         max_bytes: End before the event that exceeds this, unless it is the first.
     """
-    rows = _rows(session, id, after=after, limit=PAGE_ROWS, max_bytes=max_bytes)
+    rows = _rows(connection, id, after=after, limit=PAGE_ROWS, max_bytes=max_bytes)
     if not rows:
         return None
     frames = b"".join([frame(seq, type, data) for seq, type, data in rows])
@@ -174,11 +176,9 @@ def frame_page(session: Session, id: int, *, after: int, max_bytes: int) -> Fram
 
 
 def _rows(
-    session: Session, id: int, *, after: int, limit: int, max_bytes: int
+    connection: Connection, id: int, *, after: int, limit: int, max_bytes: int
 ) -> list[tuple[int, str, str]]:
-    # The driver's rows: SQLAlchemy's cost more to make than everything else on this way.
-    driver: Any = session.connection().connection
-    cursor = driver.execute(_PAGE, (id, after, limit))
+    cursor = connection.execute(_PAGE, (id, after, limit))
     rows: list[tuple[int, str, str]] = []
     size = 0
     while size <= max_bytes and (some := cursor.fetchmany(FETCH_ROWS)):

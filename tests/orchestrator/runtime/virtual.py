@@ -34,6 +34,7 @@ from orchestrator.store.writer import BATCH_ROWS, Writer
 from tests.orchestrator.teams import OWNER
 
 T = TypeVar("T")
+F = TypeVar("F")
 
 IN_MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # else wherever temporary files go
 MOST_SECONDS = 100_000.0  # of virtual time, for anything that is waited for
@@ -101,9 +102,9 @@ class InlineDatabase(Database):
         connection.execute("PRAGMA synchronous=OFF")  # a test's process is never without power
         return connection
 
-    async def read(self, function: Callable[[Session], T]) -> T:
+    async def _in_thread(self, read: Callable[[F], T], function: F) -> T:
         await asyncio.sleep(self.delay())
-        answer = self._read(function)
+        answer = read(function)
         await asyncio.sleep(0)
         return answer
 
