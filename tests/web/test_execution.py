@@ -180,25 +180,27 @@ async def test_cancel_asks_once_and_the_task_ends_cancelled(ann: Visitor) -> Non
     await expect(page.get_by_role("link", name="View results")).to_be_visible()
 
 
-async def test_an_ended_token_asks_for_a_new_one_and_the_task_goes_on(
+async def test_a_token_that_ends_meanwhile_asks_for_a_new_one_and_the_task_goes_on(
     context: BrowserContext, server: ServerProcess, folder: Path
 ) -> None:
     gate = folder / "gate"
     subject = "somebody whose token ends"
-    async with Visitor.arriving(context, server.url, server.token(subject)) as visitor:
+    short = server.token(subject, ttl_seconds=4)
+    async with Visitor.arriving(context, server.url, short) as visitor:
         visitor.allowed += (*CUT, "401")
         page = await visitor.start(gated(gate))
         await expect(visitor.card("Gate")).to_contain_text("waiting")
-        short = server.token(subject, ttl_seconds=-60)
-        page.on("dialog", _accept)
-        await page.evaluate("token => sessionStorage.setItem('poststream.token', token)", short)
-        await page.reload()
         dialog = page.get_by_role("dialog", name="Sign in again")
+        await expect(dialog).to_be_visible(timeout=15_000)
+        await dialog.get_by_label("Token or login link").fill("not a token")
+        await dialog.get_by_role("button", name="Sign in").click()
+        await expect(dialog.get_by_role("alert")).to_contain_text("This is no token")
         await dialog.get_by_label("Token or login link").fill(server.token(subject))
         await dialog.get_by_role("button", name="Sign in").click()
         await expect(dialog).to_have_count(0)
         gate.touch()
         await visitor.expect_status("Completed")
+        await expect(visitor.card("Gate").locator(".agent-text")).to_have_text("waiting")
 
 
 async def test_a_server_killed_and_started_again_under_the_open_page(

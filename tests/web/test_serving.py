@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import uvicorn
 from playwright.async_api import Browser, BrowserContext, expect
+from pydantic import SecretStr
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
+from api.app import create_app, running
 from api.routes import page
+from api.server import listen
+from api.settings import Settings
 from tests.e2e.client import Client
-from tests.e2e.serving import inside
-from tests.server import ServerProcess
-from tests.web.visitor import Visitor
+from tests.e2e.serving import inside, make_registry, token
+from tests.server import SECRET, ServerProcess
+from tests.web.visitor import Visitor, part, scripted
 
 
 async def test_a_page_that_was_not_built_says_so(
@@ -71,3 +81,31 @@ async def test_the_page_opens(
     async with Visitor.arriving(context, server.url, "") as visitor:
         await visitor.page.goto(visitor.url)
         await expect(visitor.page.get_by_role("heading", level=1)).to_be_visible()
+
+
+async def test_the_page_works_below_any_path_of_a_host(
+    context: BrowserContext, tmp_path: Path
+) -> None:
+    settings = Settings(data_dir=tmp_path, jwt_secret=SecretStr(SECRET), port=0)
+    app = create_app(settings, make_registry())
+    listener = listen("127.0.0.1", 0)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with running(app):
+            yield
+
+    host = Starlette(routes=[Mount("/inner/place", app)], lifespan=lifespan)
+    server = uvicorn.Server(uvicorn.Config(host, log_level="warning"))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}/inner/place"
+    try:
+        async with Visitor.arriving(context, url, token()) as visitor:
+            opened = await visitor.start(scripted(part(1, "one")))
+            await visitor.expect_status("Completed")
+            assert opened.url.startswith(f"{url}/tasks/")
+            await opened.get_by_role("link", name="History").click()
+            await expect(opened.get_by_role("link", name="A task of the tests")).to_be_visible()
+    finally:
+        server.should_exit = True
+        await serving

@@ -5,6 +5,7 @@ import { useEffect, useRef } from "react";
 import { Link, useLocation } from "wouter";
 
 import { IconButton } from "../components/Button.tsx";
+import { Mark } from "../components/Mark.tsx";
 import { toast } from "./announce.ts";
 import { mayNotify, play } from "./notices.ts";
 import { prefer, preferences, type Theme } from "./preferences.ts";
@@ -22,11 +23,7 @@ export function TopBar({ onKeys }: { onKeys: () => void }) {
   return (
     <header className="top">
       <Link href="/" className="brand" aria-label="Poststream, dashboard">
-        <svg viewBox="0 0 32 32" width="26" height="26" aria-hidden="true">
-          <rect width="32" height="32" rx="8" fill="#2451c7" />
-          <path d="M8 10h10M8 16h16M8 22h7" stroke="#fff" strokeWidth="3" strokeLinecap="round" />
-          <circle cx="21" cy="22" r="2.2" fill="#9fc0ff" />
-        </svg>
+        <Mark />
         <span>Poststream</span>
       </Link>
       <nav aria-label="Screens" className="screens">

@@ -2,14 +2,14 @@ import { ArrowDownToLine, Check, Copy, Download, WrapText } from "lucide-react";
 import { memo, type RefObject, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
 import { Virtualizer } from "virtua";
 
-import { announce } from "../app/announce.ts";
+import { announce, toast } from "../app/announce.ts";
 import { preferences } from "../app/preferences.ts";
 import { useStore } from "../app/store.ts";
 import type { LogLine } from "../client/view.ts";
 import { IconButton } from "./Button.tsx";
 import { counted, timeOfDay } from "./format.ts";
 import { plain } from "./plain.ts";
-import { save } from "./save.ts";
+import { copy, save } from "./save.ts";
 
 /** Below this all lines are in the document, so that the browser's own search finds them. */
 const ALL_LINES = 500;
@@ -38,8 +38,8 @@ export default function LogPanel({ lines, name, label, tools }: {
   const box = useRef<HTMLDivElement>(null);
   const { follow, setFollow, fresh } = useFollow(box, shown.length, chosen.logFollow);
   const text = () => shown.map(asText).join("\n");
-  const copy = async () => {
-    await navigator.clipboard.writeText(text());
+  const copyShown = async () => {
+    if (!(await copy(text()))) return toast("The browser does not let this page copy; download instead.", "error");
     setCopied(true);
     announce("Copied");
     setTimeout(() => setCopied(false), 1500);
@@ -56,7 +56,7 @@ export default function LogPanel({ lines, name, label, tools }: {
         </select>
         <label className="check small"><input type="checkbox" checked={follow} onChange={(event) => setFollow(event.target.checked)} />Follow</label>
         <IconButton icon={WrapText} label="Wrap long lines" pressed={wrap} onClick={() => setWrap(!wrap)} />
-        <IconButton icon={copied ? Check : Copy} label="Copy what is shown" onClick={() => void copy()} />
+        <IconButton icon={copied ? Check : Copy} label="Copy what is shown" onClick={() => void copyShown()} />
         <IconButton icon={Download} label="Download what is shown" onClick={() => save(new Blob([text(), "\n"], { type: "text/plain" }), name)} />
         {tools}
       </div>

@@ -2,6 +2,7 @@ import { useEffect, useEffectEvent, useState } from "react";
 import { useLocation, useSearchParams } from "wouter";
 
 import { useTitle } from "../../components/useTitle.ts";
+import { Mark } from "../../components/Mark.tsx";
 import { TokenForm, tryToken } from "./TokenForm.tsx";
 
 /** One card. A link carries its token behind the `#`, which no server and no log ever sees. */
@@ -26,7 +27,7 @@ export function Login() {
   return (
     <main className="login">
       <div className="card login-card">
-        <h1>Poststream</h1>
+        <h1 className="brand"><Mark />Poststream</h1>
         <p className="muted">Teams of agents, and everything they do, live.</p>
         {error !== undefined && <p className="field-error" role="alert">{error}</p>}
         <TokenForm onDone={goOn} />

@@ -2,7 +2,7 @@ import { ArrowLeft, Check, Copy, FileQuestion } from "lucide-react";
 import { lazy, Suspense, useEffect, useState } from "react";
 import { Link, useSearchParams } from "wouter";
 
-import { announce } from "../../app/announce.ts";
+import { announce, toast } from "../../app/announce.ts";
 import { useSnapshot } from "../../app/queries.ts";
 import { Problem } from "../../client/problem.ts";
 import type { AgentSnapshot, Snapshot } from "../../client/snapshot.ts";
@@ -11,12 +11,15 @@ import { IconButton } from "../../components/Button.tsx";
 import { duration } from "../../components/format.ts";
 import { Empty, Failure, Loading } from "../../components/Notes.tsx";
 import { plain } from "../../components/plain.ts";
+import { copy } from "../../components/save.ts";
 import { Status, StatusSign } from "../../components/Status.tsx";
 import { useTitle } from "../../components/useTitle.ts";
 import { ExportMenu } from "../viewer/ExportMenu.tsx";
 import { Artifacts } from "./Artifacts.tsx";
 
 import "../../styles/results.css";
+
+const MAX_MARKDOWN = 200_000; // characters; more is shown as it was written until somebody asks
 
 const Markdown = lazy(() => import("../../components/Markdown.tsx"));
 
@@ -99,9 +102,14 @@ function Outputs({ task }: { task: Snapshot }) {
 }
 
 function Output({ agent }: { agent: AgentSnapshot }) {
-  const [source, setSource] = useState(false);
-  const [copied, setCopied] = useState(false);
   const text = agent.content ?? "";
+  const [source, setSource] = useState(text.length > MAX_MARKDOWN);
+  const [copied, setCopied] = useState(false);
+  const copyText = async () => {
+    if (!(await copy(text))) return toast("The browser does not let this page copy.", "error");
+    setCopied(true);
+    announce("Copied");
+  };
   useEffect(() => {
     if (!copied) return;
     const timer = setTimeout(() => setCopied(false), 1500);
@@ -113,7 +121,7 @@ function Output({ agent }: { agent: AgentSnapshot }) {
         <h2>{agent.agentName}</h2>
         <div className="actions">
           {text !== "" && <label className="check small"><input type="checkbox" checked={source} onChange={(event) => setSource(event.target.checked)} />As it was written</label>}
-          {text !== "" && <IconButton icon={copied ? Check : Copy} label="Copy the output" onClick={() => void navigator.clipboard.writeText(text).then(() => { setCopied(true); announce("Copied"); })} />}
+          {text !== "" && <IconButton icon={copied ? Check : Copy} label="Copy the output" onClick={() => void copyText()} />}
         </div>
       </div>
       {agent.error !== undefined && agent.status !== "completed" && (
