@@ -11,7 +11,7 @@ halves around the number, and the bytes that are stored are the bytes that are s
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -212,25 +212,15 @@ class Draft:
         return f"Draft({self.type!r}, {self.fields!r})"
 
 
-class EncodedDraft(NamedTuple):
-    """A draft as the two halves of its JSON text; the number goes between them."""
-
-    type: str
-    head: str
-    tail: str
-
-    def numbered(self, seq: int) -> str:
-        """The JSON text of the event, one line, as it is stored and sent."""
-        return f"{self.head}{seq}{self.tail}"
-
-
 _timestamps = Timestamps()
 
 
-def encode(task_id: str, draft: Draft) -> EncodedDraft:
-    """Encode a draft. Never fails on its data: what JSON cannot say is replaced."""
-    return EncodedDraft(
-        draft.type,
+def encode(task_id: str, draft: Draft) -> tuple[str, str]:
+    """Encode a draft as the two halves of its JSON text; the number goes between them.
+
+    Never fails on its data: what JSON cannot say is replaced.
+    """
+    return (
         f'{{"type":"{draft.type}","taskId":"{task_id}","seq":',
         f',"timestamp":"{_timestamps(draft.at_ms)}",{to_json(draft.fields)[1:]}',
     )

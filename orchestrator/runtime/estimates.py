@@ -30,17 +30,14 @@ class Estimates:
         """Read what earlier processes have seen."""
         for role, execution_ms in await database.read(agent_runs.recent_times):
             self._remember(role, execution_ms / 1000)
-        for role in self._seconds:
-            self._set_median(role)
 
     def of(self, request: TaskRequest) -> float | None:
         """Seconds a task will be active if nothing fails; None while an agent is unknown."""
-        medians = self._medians
         roles = request.selected_agents
-        if not all(role in medians for role in roles):
+        if not all(role in self._seconds for role in roles):
             return None
         if len(roles) == 1 or request.mode == "sequential":
-            return round(sum(medians[role] for role in roles), 3)
+            return round(sum(map(self._median, roles)), 3)
         return round(self._simulated(Plan.of(request)), 3)
 
     def attempt_began(self, task: TaskInfo, role: str, attempt: int) -> None:
@@ -52,7 +49,6 @@ class Estimates:
         """Remember how long an agent took that delivered."""
         if outcome.delivered:
             self._remember(role, seconds)
-            self._set_median(role)
 
     def _simulated(self, plan: Plan) -> float:
         """When the last agent ends if each takes its median and starts as early as it may."""
@@ -61,7 +57,7 @@ class Estimates:
         running: list[tuple[float, str]] = []
         while True:
             for role in plan.ready(ended, [role for _, role in running]):
-                heapq.heappush(running, (now + self._medians[role], role))
+                heapq.heappush(running, (now + self._median(role), role))
             if not running:
                 return now
             now, role = heapq.heappop(running)
@@ -72,10 +68,14 @@ class Estimates:
         if times is None:
             times = self._seconds[role] = deque(maxlen=REMEMBERED)
         times.append(seconds)
+        self._medians.pop(role, None)
 
-    def _set_median(self, role: str) -> None:
-        times = sorted(self._seconds[role])
-        self._medians[role] = times[len(times) // 2]
+    def _median(self, role: str) -> float:
+        median = self._medians.get(role)
+        if median is None:
+            times = sorted(self._seconds[role])
+            median = self._medians[role] = times[len(times) // 2]
+        return median
 
 
 _conforms: type[RunObserver] = Estimates

@@ -151,9 +151,14 @@ FULL: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+def numbered(draft: Draft, seq: int) -> str:
+    head, tail = encode(TASK, draft)
+    return f"{head}{seq}{tail}"
+
+
 @pytest.mark.parametrize("type", FULL)
 def test_a_draft_comes_back_as_it_was(type: str) -> None:
-    text = encode(TASK, Draft(type, FULL[type], 1_700_000_000_123)).numbered(7)
+    text = numbered(Draft(type, FULL[type], 1_700_000_000_123), 7)
     expected = {
         "type": type, "taskId": TASK, "seq": 7, "timestamp": "2023-11-14T22:13:20.123Z",
         **FULL[type],
@@ -173,7 +178,7 @@ def _without_none(value: Any) -> Any:
 
 
 def test_readers_ignore_fields_they_do_not_know() -> None:
-    text = encode(TASK, Draft("task_state", {**FULL["task_state"], "newer": 1}, 0)).numbered(1)
+    text = numbered(Draft("task_state", {**FULL["task_state"], "newer": 1}, 0), 1)
     assert "newer" not in parse(text).model_dump()
 
 
@@ -292,7 +297,7 @@ async def test_any_text_is_the_same_text_in_one_event_or_its_pieces(name: str, k
 def test_any_text_is_one_line_of_a_stream(name: str) -> None:
     text = TEXTS[name]
     draft = Draft("agent_progress", {"agentRole": "a", "attempt": 1, "message": text}, 0)
-    data = frame(1, "agent_progress", encode(TASK, draft).numbered(1))
+    data = frame(1, "agent_progress", numbered(draft, 1))
     assert split_frames(data) == [data]
     assert parse_frames([data])[0]["message"] == text
     assert len(data.decode().splitlines()) == 4  # also for readers that know too many line ends
