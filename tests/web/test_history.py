@@ -89,3 +89,14 @@ async def test_a_task_is_paused_and_goes_on(ann: Visitor, folder: Path) -> None:
     await page.get_by_role("button", name="Resume").click()
     await ann.expect_status("Completed")
     await expect(ann.card("Reader")).to_contain_text("gate=waiting;")
+
+
+async def test_a_task_is_deleted_after_a_question(ann: Visitor) -> None:
+    page = await ann.start(GOOD)
+    await ann.expect_status("Completed")
+    await page.get_by_role("button", name="Delete").click()
+    dialog = page.get_by_role("dialog", name="Delete this task?")
+    await expect(dialog.get_by_role("button", name="Keep it")).to_be_focused()
+    await dialog.get_by_role("button", name="Delete").click()
+    await expect(page.get_by_text("Nothing has run yet.")).to_be_visible()
+    assert (await ann.client.get("/api/tasks"))["tasks"] == []

@@ -10,7 +10,8 @@ import { plain } from "../../components/plain.ts";
 import { ProgressBar } from "../../components/ProgressBar.tsx";
 import { Status, toneOf } from "../../components/Status.tsx";
 import { runAgain, runLike } from "../new/again.ts";
-import type { Controls } from "./controls.ts";
+import { type Controls, reasonAgainst } from "./controls.ts";
+import { DeleteButton } from "./DeleteButton.tsx";
 import { ExportMenu } from "./ExportMenu.tsx";
 
 interface HeaderProps {
@@ -22,7 +23,7 @@ interface HeaderProps {
 }
 
 /** The task at one glance: what it is, how far, how long, what is wrong, what can be done. */
-export function Header({ taskId, view, now, controls }: HeaderProps) {
+export function Header({ taskId, view, now, controls, snapshot }: HeaderProps) {
   const ended = isEnd(view.status);
   const delivered = view.agents.filter((agent) => agent.status === "completed").length;
   const left = taskRemaining(view, now);
@@ -41,7 +42,7 @@ export function Header({ taskId, view, now, controls }: HeaderProps) {
       </div>
       {view.description !== "" && view.description !== view.title && <p className="description">{plain(view.description)}</p>}
       <ProgressBar
-        value={ended && view.status !== "completed" ? progressOf(view) : progressOf(view)} label="Progress of the task" tone={toneOf(view.status)} still
+        value={progressOf(view)} label="Progress of the task" tone={toneOf(view.status)} still
       />
       <div className="row-between muted small">
         <span>{delivered} of {counted(view.agents.length, "agent")} delivered{why(view)}</span>
@@ -54,12 +55,12 @@ export function Header({ taskId, view, now, controls }: HeaderProps) {
           {view.notStopped !== undefined && view.notStopped.length > 0 && <span>Still running: {view.notStopped.join(", ")}</span>}
         </p>
       )}
-      <Actions taskId={taskId} view={view} controls={controls} />
+      <Actions taskId={taskId} view={view} controls={controls} snapshot={snapshot} />
     </section>
   );
 }
 
-function Actions({ taskId, view, controls }: { taskId: string; view: TaskView; controls: Controls }) {
+function Actions({ taskId, view, controls, snapshot }: Omit<HeaderProps, "now">) {
   const ended = isEnd(view.status);
   const [, navigate] = useLocation();
   const paused = view.status === "paused" || view.status === "pausing";
@@ -77,6 +78,7 @@ function Actions({ taskId, view, controls }: { taskId: string; view: TaskView; c
       {ended && <Button icon={Redo2} onClick={() => void runAgain(taskId, go)}>Run again</Button>}
       {ended && <Button icon={Copy} onClick={() => void runLike(taskId, go)}>Run like this</Button>}
       <ExportMenu taskId={taskId} />
+      {ended && <DeleteButton taskId={taskId} title={plain(view.title)} seq={view.seq} reason={reasonAgainst("delete", view, snapshot)} />}
     </div>
   );
 }
