@@ -77,7 +77,7 @@ async def kill_left_overs(writer: Writer) -> None:
                 "killed what a dead server left",
                 extra={"task_id": left.task_id, "agent": left.role, "process_group": left.group},
             )
-    if killed := await asyncio.to_thread(kill_marked, markers):
+    if markers and (killed := await asyncio.to_thread(kill_marked, markers)):
         logger.warning("killed what had left its process group", extra={"processes": killed})
 
 

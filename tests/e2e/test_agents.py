@@ -255,8 +255,8 @@ async def test_a_queued_task_is_cancelled_without_ever_starting(tmp_path: Path) 
 
 async def test_cancel_and_completion_race_to_exactly_one_end(alice: Client) -> None:
     ends = set()
-    for number in range(30):
-        body = task(part(1, texts=["a", "b", "c"], delay=0.002 + number * 0.0002))
+    for number in range(100):
+        body = task(part(1, texts=["a", "b", "c"], delay=0.002 + number % 30 * 0.0002))
         async with alice.open("POST", STREAM, body) as response:
             path = f"/api/tasks/{response.header('x-task-id')}"
             await response.read_until(

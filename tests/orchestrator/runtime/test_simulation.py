@@ -590,7 +590,7 @@ def simulate(number: int, *, examples: int, migrated: Path) -> None:
 @pytest.mark.timeout(180)
 @pytest.mark.slow
 def test_whatever_a_day_brings_every_task_ends_as_promised(migrated: Path) -> None:
-    simulate(20261125, examples=300, migrated=migrated)
+    simulate(20261125, examples=200, migrated=migrated)
 
 
 @pytest.mark.soak

@@ -64,7 +64,7 @@ class Fault:
         return strikes
 
 
-ALWAYS = ("artifacts_and_checkpoints", "cancels", "retries")
+ALWAYS = ("artifacts_and_checkpoints", "cancels")
 
 
 @pytest.mark.parametrize(
