@@ -12,7 +12,7 @@ export PIP_CONSTRAINT         := $(CURDIR)/constraints.txt
 export PIP_BUILD_CONSTRAINT   := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The page has a target of its own; an installation does not wait for it.
-export POSTSTREAM_SKIP_WEB := 1
+export SKIP_PAGE := 1
 PAGE         := api/_web/build.json
 PAGE_SOURCES := $(shell find web -name node_modules -prune -o -name dist -prune -o -type f -print 2>/dev/null)
 PIP := $(BIN)/python -m pip install --no-input -c constraints.txt
@@ -52,7 +52,7 @@ soak: $(VENV)/.dev  ## big loads and long runs
 	@$(BIN)/python -m pytest -m soak --timeout 1800 $(ARGS)
 
 build: $(VENV)/.dev $(PAGE)  ## sdist and wheel in dist/, tried in a clean environment
-	@rm -rf dist && env -u POSTSTREAM_SKIP_WEB $(BIN)/python -m build --outdir dist . >$(LOG) 2>&1 || { cat $(LOG); exit 1; }
+	@rm -rf dist && env -u SKIP_PAGE $(BIN)/python -m build --outdir dist . >$(LOG) 2>&1 || { cat $(LOG); exit 1; }
 	@$(BIN)/python -m tests.project.wheel dist/*.whl && ls -1 dist
 
 lock: $(VENV)/.dev  ## write constraints.txt with the newest versions that fit

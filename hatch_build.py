@@ -1,6 +1,6 @@
 """Build hook: the page goes into wheel and sdist, built by a Node that comes with pip.
 
-`POSTSTREAM_SKIP_WEB=1` leaves it out; the server then says so in a sentence. A checkout that is
+`SKIP_PAGE=1` leaves it out; the server then says so in a sentence. A checkout that is
 installed for editing works without it too, since a page can be built later (`make page`).
 """
 
@@ -42,12 +42,12 @@ class PageHook(BuildHookInterface[Any]):
             return
         if version != "editable":
             raise RuntimeError(
-                "The page could not be built; POSTSTREAM_SKIP_WEB=1 makes a package without it."
+                "The page could not be built; SKIP_PAGE=1 makes a package without it."
             )
         self.app.display_warning("Installed without the page; `make page` builds it.")
 
     def _skipped(self) -> bool:
-        return os.environ.get("POSTSTREAM_SKIP_WEB", "") not in ("", "0")
+        return os.environ.get("SKIP_PAGE", "") not in ("", "0")
 
     def _built(self) -> bool:
         script = Path(self.root) / "web" / "build_page.py"
