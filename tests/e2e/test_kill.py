@@ -15,6 +15,7 @@ from tests.e2e.client import Client, Frame, end_frame, frames, joined, task, typ
 from tests.e2e.forking import ForkedServer, mould
 from tests.e2e.serving import caller, process
 from tests.grammar import check_log
+from tests.server import ServerProcess
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -326,3 +327,22 @@ async def test_a_thousand_stored_tasks_do_not_keep_a_start_waiting(tmp_path: Pat
 
 def _runs(agent: dict[str, object]) -> bool:
     return agent["status"] == "running"
+
+
+@pytest.mark.parametrize("damage", [b"not a database " * 1000, b"\xff" * 4096])
+def test_a_damaged_database_is_named_and_left_as_it_is(damage: bytes, tmp_path: Path) -> None:
+    with ServerProcess(tmp_path) as server:
+        server.start()
+        assert server.terminate() == 0
+        (path,) = server.data_dir.glob("*.db")
+        whole = path.read_bytes()
+        damaged = damage + whole[len(damage) :]
+        path.write_bytes(damaged)
+        server.spawn()
+        assert server.wait() == 1
+        said = server.stdout + server.stderr
+        assert str(path) in said.replace("\n", "")
+        assert "Traceback" not in said
+        assert path.read_bytes() == damaged, "it was touched"
+        path.write_bytes(whole)
+        server.start()
