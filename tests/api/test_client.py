@@ -144,6 +144,51 @@ async def test_snapshot_cancel_agents_and_download(server: ServerProcess) -> Non
         assert none.value.status == 404
 
 
+async def test_pause_resume_and_retry_act_on_what_the_caller_has_seen(
+    server: ServerProcess,
+) -> None:
+    async with quick(server) as client:
+        async with client.submit_stream(body("a", outcome="hang")) as events:
+            await until_said(events, "a")
+            assert await events.pause(stop_now=True) in ("pausing", "paused")
+            await until_state(events, "paused")
+            assert await client.pause(events.task_id) == "paused"  # looks the cursor up first
+            assert await events.resume() == "queued"
+            with pytest.raises(ServerError) as late:
+                await events.pause()  # of a task this stream has not seen go on
+            assert (late.value.status, late.value.slug) == (409, "conflict")
+            await until_said(events, "a")
+            assert await events.cancel() == "cancelling"
+            async for _ in events:
+                pass
+            assert await events.retry() == "queued"
+            assert await client.retry(events.task_id, last_event_id=events.last_event_id) in (
+                "queued", "running",
+            )  # fmt: skip
+        async with client.follow(events.task_id, after=events.last_event_id) as again:
+            await until_said(again, "a")
+            assert again.last_event_id > events.last_event_id
+            assert await client.pause(events.task_id) == "pausing"
+            assert await client.resume(events.task_id) == "running"
+            await client.cancel(events.task_id)
+            ends = [event.type async for event in again]
+            assert ends[-1] == "task_error"
+
+
+async def until_said(events: TaskStream, words: str) -> None:
+    async for event in events:
+        if event.fields.get("message") == words:
+            return
+    raise AssertionError
+
+
+async def until_state(events: TaskStream, state: str) -> None:
+    async for event in events:
+        if event.fields.get("state") == state:
+            return
+    raise AssertionError
+
+
 # --- bad lines -------------------------------------------------------------------------------
 
 

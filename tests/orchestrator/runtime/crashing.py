@@ -22,7 +22,17 @@ from orchestrator.agents import AgentContext, AgentOptions, AgentRegistry, Agent
 from orchestrator.errors import AgentError
 from orchestrator.runtime.channels import Reader
 from orchestrator.runtime.service import TaskService
-from tests.orchestrator.teams import OWNER, at_file, eventually, hang, request, service, team
+from tests.grammar import split_frames
+from tests.orchestrator.teams import (
+    OWNER,
+    Work,
+    at_file,
+    eventually,
+    hang,
+    request,
+    service,
+    team,
+)  # fmt: skip
 
 DIED = 77  # exit status of a child that reached its crash point
 
@@ -34,6 +44,7 @@ class Job(NamedTuple):
     """Holds the database and, per task, what its reader has seen."""
     point: str
     nth: int
+    scenario: str = "agents"
 
 
 async def _write(context: AgentContext) -> AgentResult:
@@ -56,38 +67,110 @@ async def _break(context: AgentContext) -> None:
     raise AgentError("for good")
 
 
-def registry() -> AgentRegistry:
-    """The agents of the scenario."""
+async def _break_once(context: AgentContext) -> None:
+    await context.write(secrets.token_hex(8))
+    if context.attempt == 1:
+        raise AgentError("for now")
+
+
+def _wait(gate: asyncio.Event) -> Work:
+    async def work(context: AgentContext) -> None:
+        await context.progress("waiting")
+        await gate.wait()
+        await context.write(secrets.token_hex(8))
+
+    return work
+
+
+def registry(gate: asyncio.Event) -> AgentRegistry:
+    """The agents of the scenarios; `wait` waits for a gate."""
     again = AgentOptions(max_attempts=5, retry_delay_seconds=0.001)
-    return team({"stumble": again}, a=_write, b=_write, stumble=_stumble, bad=_break, hang=hang)
+    return team(
+        {"stumble": again}, a=_write, b=_write, stumble=_stumble, bad=_break, hang=hang,
+        once=_break_once, wait=_wait(gate),
+    )  # fmt: skip
 
 
-async def play(opened: TaskService, folder: Path) -> None:
-    """Three tasks: one waits for another, one is cancelled; a failed agent among them."""
-    readers = []
+class Stage:
+    """What a scenario plays on.
 
-    async def submit(*roles: str, **fields: object) -> str:
+    Args:
+        opened: The service.
+        folder: Where what readers see is written down.
+        gate: What the agents `wait` wait for.
+    """
+
+    def __init__(self, opened: TaskService, folder: Path, gate: asyncio.Event) -> None:
+        self.opened = opened
+        self.folder = folder
+        self.gate = gate
+        self.readers: list[asyncio.Task[None]] = []
+
+    async def submit(self, *roles: str, **fields: object) -> str:
+        """Submit a task and let somebody read it."""
         title = str(fields["title"])
-        submission = await opened.submit(
+        submission = await self.opened.submit(
             request(*roles, **fields), owner=OWNER, idempotency_key=title, body_hash=title,
             attach=True,
         )  # fmt: skip
-        reader = submission.reader
-        assert reader is not None
-        seen = folder / submission.task_id
-        seen.touch()
-        readers.append(asyncio.create_task(_follow(reader, seen)))
+        assert submission.reader is not None
+        (self.folder / submission.task_id).touch()
+        self._read(submission.task_id, submission.reader)
         return submission.task_id
 
-    first = await submit("a", "b", title="first")
-    await submit(
-        "bad", "stumble", title="second", executionMode="parallel", after=[first]
-    )  # fmt: skip
-    hanging = await submit("a", "hang", title="hanging")
-    seen = folder / hanging
-    await eventually(lambda: b'"message":"hanging"' in seen.read_bytes())
-    await opened.cancel(hanging, owner=OWNER, requested_by="me")
-    await asyncio.gather(*readers)
+    async def seen(self, task_id: str, words: bytes, *, times: int = 1) -> None:
+        """Wait until a reader has seen something."""
+        path = self.folder / task_id
+        await eventually(lambda: path.read_bytes().count(words) >= times)
+
+    async def control(self, name: str, task_id: str, **options: bool) -> None:
+        """Use a control; a retry is read by somebody new."""
+        call = getattr(self.opened, name)
+        await call(task_id, owner=OWNER, requested_by="me", **options)
+
+    async def retry(self, task_id: str) -> None:
+        """Wait until everything was seen, retry, and read on."""
+        await asyncio.gather(*self.readers)
+        after = len(split_frames((self.folder / task_id).read_bytes()))
+        await self.control("retry", task_id)
+        self._read(task_id, await self.opened.attach(task_id, owner=OWNER, after=after))
+
+    def _read(self, task_id: str, reader: Reader) -> None:
+        self.readers.append(asyncio.create_task(_follow(reader, self.folder / task_id)))
+
+
+async def play_agents(stage: Stage) -> None:
+    """Three tasks: one waits for another, one is cancelled; a failed agent among them."""
+    first = await stage.submit("a", "b", title="first")
+    await stage.submit("bad", "stumble", title="second", executionMode="parallel", after=[first])
+    hanging = await stage.submit("a", "hang", title="hanging")
+    await stage.seen(hanging, b'"message":"hanging"')
+    await stage.control("cancel", hanging)
+
+
+async def play_controls(stage: Stage) -> None:
+    """Two tasks that are paused, resumed, cancelled and retried in every way."""
+    calm = await stage.submit("wait", "a", title="paused between two agents")
+    await stage.seen(calm, b'"message":"waiting"')
+    await stage.control("pause", calm)
+    await stage.control("resume", calm)  # in time
+    await stage.control("pause", calm)
+    hasty = await stage.submit("wait", "once", title="stopped", executionMode="parallel")
+    await stage.seen(hasty, b'"message":"waiting"')
+    await stage.seen(hasty, b"for now")
+    await stage.control("pause", hasty)
+    await stage.control("pause", hasty, stop_now=True)
+    await stage.seen(hasty, b'"state":"paused"')
+    await stage.control("resume", hasty)
+    await stage.seen(hasty, b'"message":"waiting"', times=2)
+    stage.gate.set()
+    await stage.seen(calm, b'"state":"paused"')
+    await stage.control("cancel", calm)
+    await stage.retry(calm)  # `wait` has delivered
+    await stage.retry(hasty)  # `once` has failed
+
+
+SCENARIOS = {"agents": play_agents, "controls": play_controls}
 
 
 async def _follow(reader: Reader, path: Path) -> None:
@@ -109,8 +192,11 @@ async def _die(job: Job) -> None:
 
     folder = Path(job.folder)
     settings = at_file(folder / "tasks.db", max_concurrent_tasks=2)
-    async with service(registry(), settings, at=at) as opened:
-        await play(opened, folder)
+    gate = asyncio.Event()
+    async with service(registry(gate), settings, at=at) as opened:
+        stage = Stage(opened, folder, gate)
+        await SCENARIOS[job.scenario](stage)
+        await asyncio.gather(*stage.readers)
 
 
 def _serve() -> None:

@@ -9,6 +9,7 @@ import sqlalchemy
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from orchestrator.store import migrations
 from orchestrator.store.database import Database
 from orchestrator.store.migrations import migrate
 from orchestrator.store.tables import metadata
@@ -68,3 +69,27 @@ def test_an_interrupted_migration_leaves_nothing(monkeypatch: pytest.MonkeyPatch
         monkeypatch.undo()
         assert sqlalchemy.inspect(database.engine).get_table_names() == []
         migrate(database)
+
+
+def test_tasks_of_an_earlier_version_know_where_their_log_turned(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with closing(Database(None)) as database:
+        monkeypatch.setattr(migrations, "HEAD", "0003")
+        migrate(database)
+        monkeypatch.undo()
+        with closing(database.connect()) as connection:
+            for id, asked in ((1, "'me'"), (2, "NULL")):
+                connection.execute(
+                    "INSERT INTO task (id, task_id, owner, title, description, request, agents,"
+                    " job_type, status, created, queued, updated, cancel_requested_by)"
+                    f" VALUES ({id}, '{id}', 'o', '', '', '', '', 'api', 'failed', 1, 1, 1, {asked})"
+                )
+            types = ("task_created", "task_state", "agent_progress", "task_error", "agent_progress")
+            for seq, type in enumerate(types, start=1):
+                connection.execute(
+                    "INSERT INTO event (task, seq, type, data) VALUES (1, ?, ?, '')", (seq, type)
+                )
+            assert migrate(database)[0] == "0003"
+            query = "SELECT turned, control, requested_by FROM task ORDER BY id"
+            assert connection.execute(query).fetchall() == [(4, "cancel", "me"), (0, None, None)]
