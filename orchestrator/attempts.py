@@ -282,7 +282,7 @@ class Attempt:
             draft = self._completion(outcome, fields)
         else:
             again = may_retry and outcome.retryable and not self._final
-            will_retry = again or (self._stop in INTERRUPTIONS and not self._final)
+            will_retry = again or self._stop in INTERRUPTIONS
             fields |= {"error": outcome.error, "code": outcome.code, "willRetry": will_retry}
             draft = self._reporter.draft("agent_error", fields)
         await self._recorder.end_attempt(draft, outcome.output.output, last=last)

@@ -100,6 +100,8 @@ async def test_a_stop_drains_survives_a_kill_and_tells_who_waits(tmp_path: Path)
             seen = await stream.read_until(lambda body: b"worker_stopped" in body)
             assert b'"state":"queued"' in seen, "a POST does not look hung"
             later = str(stream.header("x-task-id"))
+        late = await alice.call("POST", f"/api/tasks/{later}/cancel?lastEventId=1")
+        assert late.status == 409, "the caller has not seen that the task waits"
         (tmp_path / "open").touch()
         assert await alice.reaches(running, *ENDS) == "completed", "what ran may end"
         assert not (await turns(alice, "stopped"))["isRunning"]

@@ -24,6 +24,7 @@ from tests.grammar import check_log, parse_frames, split_frames
 
 Work = Callable[[AgentContext], Awaitable[AgentResult | None]]
 OWNER = "someone"
+TURNING = ("task_complete", "task_error", "task_state")
 
 
 @dataclass
@@ -168,9 +169,11 @@ async def run_task(opened: TaskService, *roles: str, **fields: Any) -> list[dict
 
 async def log_of(opened: TaskService, task_id: str, *, ended: bool = True) -> list[dict[str, Any]]:
     """The stored log of a task, which obeys the grammar."""
-    stored, _ = await opened.events(task_id, owner=None, after=0, limit=1_000_000)
+    stored, task = await opened.events(task_id, owner=None, after=0, limit=1_000_000)
     events = [orjson.loads(event.data) for event in stored]
     check_log(events, ended=ended)
+    turns = [e["seq"] for e in events[: task.last_seq] if e["type"] in TURNING]
+    assert task.turned == max(turns, default=0), "the row says where the log turned"
     return events
 
 

@@ -65,6 +65,7 @@ class Trial:
         ("attempt_timeout", False, "timeout", "timeout", False),
         ("budget", True, "cancelled", "cancelled", False),
         ("hand_back", False, "cancelled", "interrupted", True),
+        ("pause", False, "cancelled", "interrupted", True),
     ],
 )
 async def test_a_stopped_attempt_says_why_and_whether_it_is_tried_again(
@@ -73,6 +74,30 @@ async def test_a_stopped_attempt_says_why_and_whether_it_is_tried_again(
     trial = Trial(hang, timeout_seconds=1000)
     outcome = await trial.stopped(reason, may_retry=may_retry)
     assert not outcome.delivered
+    assert (trial.end.status, trial.end.code, trial.end.will_retry) == (status, code, will_retry)
+
+
+@pytest.mark.parametrize("first", ["pause", "hand_back"])
+@pytest.mark.parametrize(
+    ("second", "status", "code", "will_retry"),
+    [
+        ("cancel", "cancelled", "cancelled", False),
+        ("timeout", "timeout", "timeout", False),
+        ("budget", "cancelled", "cancelled", False),
+        ("attempt_timeout", "cancelled", "interrupted", True),
+        ("pause", "cancelled", "interrupted", True),
+    ],
+)
+async def test_the_end_of_a_task_beats_an_interruption(
+    first: Stop, second: Stop, status: str, code: str, will_retry: bool
+) -> None:
+    trial = Trial(hang, timeout_seconds=1000)
+    running = asyncio.create_task(trial.run(may_retry=True))
+    await eventually(lambda: len(trial.events) >= 2)
+    trial.attempt.stop(first)
+    trial.attempt.stop(second)
+    outcome = await asyncio.wait_for(running, 10)
+    assert outcome.interrupted is will_retry
     assert (trial.end.status, trial.end.code, trial.end.will_retry) == (status, code, will_retry)
 
 

@@ -83,10 +83,11 @@ def test_tasks_of_an_earlier_version_know_where_their_log_turned(
                 connection.execute(
                     "INSERT INTO task (id, task_id, owner, title, description, request, agents,"
                     " job_type, status, created, queued, updated, cancel_requested_by)"
-                    f" VALUES ({id}, '{id}', 'o', '', '', '', '', 'api', 'failed', 1, 1, 1, {asked})"
+                    f" VALUES ({id}, '{id}', 'o', '', '', '', '', 'api', 'failed', 1, 1, 1,"
+                    f" {asked})"
                 )
-            types = ("task_created", "task_state", "agent_progress", "task_error", "agent_progress")
-            for seq, type in enumerate(types, start=1):
+            types = "task_created task_state agent_progress task_error agent_progress"
+            for seq, type in enumerate(types.split(), start=1):
                 connection.execute(
                     "INSERT INTO event (task, seq, type, data) VALUES (1, ?, ?, '')", (seq, type)
                 )
