@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from orchestrator.controls import Control
@@ -12,7 +14,9 @@ from orchestrator.errors import (
     TaskConflict,
     TaskNotFound,
 )  # fmt: skip
+from orchestrator.store import recovery
 from orchestrator.store.controls import Order
+from orchestrator.store.tasks import Ended
 from tests.orchestrator.store.rows import row
 
 # status → what it is after the control: a status, "-" for a repeat, nothing for a refusal
@@ -209,3 +213,33 @@ async def test_time_in_the_queue_before_a_pause_counts_as_such() -> None:
         await task.control("resume", now=100)
         await task.claim(2)  # at 50: the clock went back
         assert await task.get("queue_ms") == 5
+
+
+async def test_an_overdue_cancel_is_ended_once_under_another_epoch() -> None:
+    async with row() as task:
+        run = await task.claim()
+        assert run is not None
+        await task.attempt("a", "completed")
+        await task.attempt("b", "running")
+        await task.control("cancel", now=100, grace_ms=50)
+
+        async def close(deadline: int) -> Ended | None:
+            close = partial(recovery.close_overdue, id=task.id, deadline=deadline, now=200)
+            return await task.writer.submit(close)
+
+        assert await close(149) is None, "another cancel than the one that was watched"
+        ended = await close(150)
+        assert ended is not None
+        agent, end = (await task.log())[-2:]
+        assert (agent["agentRole"], agent["code"], agent["willRetry"]) == (
+            "b",
+            "not_stopped",
+            False,
+        )
+        assert (end["status"], end["requestedBy"], end["notStopped"]) == ("cancelled", "me", ["b"])
+        columns = [await task.get(c) for c in ("epoch", "agents_completed", "cancel_deadline")]
+        assert columns == [run.epoch + 1, 1, None]
+        assert await close(150) is None
+        with pytest.raises(AppendRefused) as caught:
+            await task.finish(run)
+        assert caught.value.status is None
