@@ -211,7 +211,8 @@ OPERATIONS: dict[Handler, Operation] = {
         answers=(Answer(202, "It goes on.", an.Controlled),),
     ),
     controls.retry: Operation(
-        summary="Run what did not complete", tag=TASKS, parameters=(_LAST,), problems=_CONTROL,
+        summary="Run what did not complete", tag=TASKS, parameters=(_LAST,),
+        problems=(*_CONTROL, *_MANY),
         answers=(Answer(202, "It goes on, in the same log.", an.Controlled),),
         description="Agents that delivered keep what they have delivered.",
     ),

@@ -78,7 +78,10 @@ class Controls:
             TaskConflict: Its state forbids it, or it has turned since `last_event_id`.
             CursorBeyondEnd: Its log is shorter than `last_event_id`.
             LimitExceeded: It would be one unfinished task too many.
+            Overloaded: As many tasks wait as may wait, and this would be one more.
         """
+        most = self._settings.max_queued_tasks
+        full = self._worker.queued >= most and not self._worker.has_room
         call = Call(
             control=control,
             task_id=task_id,
@@ -88,6 +91,7 @@ class Controls:
             now=self._clock.wall_ms(),
             grace_ms=int(self._settings.cancel_grace_seconds * 1000),
             max_unfinished=self._settings.max_tasks_per_owner,
+            max_queued=most if full else None,
         )
         done: Controlled = await self._writer.submit(
             partial(controls.control, call=call), partial(self._follow, call), rows=3

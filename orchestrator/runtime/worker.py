@@ -148,6 +148,11 @@ class Worker:
         return len(self._running)
 
     @property
+    def has_room(self) -> bool:
+        """Whether it would claim one more task now."""
+        return self.accepting and self._taken < self.slots
+
+    @property
     def queued(self) -> int:
         """How many tasks wait for a slot."""
         return len(self._dispatcher)

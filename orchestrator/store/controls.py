@@ -6,7 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from orchestrator.controls import Control, Standing, judge
-from orchestrator.errors import CursorBeyondEnd, PoststreamError, TaskConflict, TaskNotFound
+from orchestrator.errors import (
+    CursorBeyondEnd,
+    Overloaded,
+    PoststreamError,
+    TaskConflict,
+    TaskNotFound,
+)  # fmt: skip
 from orchestrator.events import Draft
 from orchestrator.store import agent_runs, dependencies, submissions, tasks
 from orchestrator.store.database import Connection
@@ -36,6 +42,8 @@ class Call(NamedTuple):
     """How long agents may take to stop after a cancel."""
     max_unfinished: int = 0
     """How many unfinished tasks the owner may have, if this would be one more."""
+    max_queued: int | None = None
+    """How many tasks may wait, when that many do; None while there is room for one more."""
 
 
 class Found(NamedTuple):
@@ -70,7 +78,7 @@ def control(connection: Connection, call: Call) -> Controlled | PoststreamError:
     """Do what a call asks for.
 
     Refused with `TaskNotFound`, `CursorBeyondEnd`, `TaskConflict` (the task's state forbids it, or
-    the task has turned since `last_event_id`) or `LimitExceeded`.
+    the task has turned since `last_event_id`), `LimitExceeded` or `Overloaded`.
     """
     found = find(connection, call)
     if not isinstance(found, Found):
@@ -146,6 +154,8 @@ def _resume(connection: Connection, call: Call, found: Found) -> Controlled | Po
 
 def _retry(connection: Connection, call: Call, found: Found) -> Controlled | PoststreamError:
     """Into the queue again, with all that is measured and limited beginning anew."""
+    if call.max_queued is not None:
+        return Overloaded("queued tasks", call.max_queued)
     refused = submissions.refuse_more(connection, found.owner, call.max_unfinished)
     if refused is not None:
         return refused

@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator.agents import AgentContext, AgentOptions, AgentResult
 from orchestrator.clock import Clock
-from orchestrator.errors import AgentError, TaskConflict
+from orchestrator.errors import AgentError, Overloaded, TaskConflict
 from orchestrator.events import Usage
 from orchestrator.runtime import controls
 from orchestrator.runtime.channels import Reader
@@ -24,6 +24,7 @@ from tests.orchestrator.teams import (
     Work,
     at_file,
     eventually,
+    fail,
     hang,
     log_of,
     read_to_end,
@@ -427,6 +428,26 @@ async def test_a_task_that_waited_for_another_one_waits_again_when_it_is_retried
         await reaches(opened, second.task_id, "completed")
         tasks = [await opened.find(t.task_id, owner=OWNER) for t in (first, second)]
         assert tasks[0].ended <= tasks[1].started  # type: ignore[operator]
+
+
+async def test_a_retry_is_refused_while_the_queue_is_full_and_its_repeat_is_not() -> None:
+    given = settings(max_concurrent_tasks=1, max_queued_tasks=1)
+    async with service(team(a=fail, h=hang), given) as opened:
+        failed = []
+        for _ in range(2):
+            each = await submit(opened, "a")
+            await read_to_end(each.reader)
+            failed.append(each.task_id)
+        hanging = await submit(opened, "h")
+        for _ in range(2):
+            assert await control(opened, "retry", failed[0]) == "queued"
+        with pytest.raises(Overloaded):
+            await control(opened, "retry", failed[1])
+        await control(opened, "cancel", hanging.task_id)
+        await read_to_end(hanging.reader)
+        await reaches(opened, failed[0], "failed")
+        assert await control(opened, "retry", failed[1]) == "queued"
+        await reaches(opened, failed[1], "failed")
 
 
 # -- restarts -------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from orchestrator.errors import (
     AppendRefused,
     CursorBeyondEnd,
     LimitExceeded,
+    Overloaded,
     TaskConflict,
     TaskNotFound,
 )  # fmt: skip
@@ -204,6 +205,8 @@ async def test_a_retry_is_one_unfinished_task_more() -> None:
     async with row(status="failed", ended=1) as task:
         with pytest.raises(LimitExceeded):
             await task.control("retry", max_unfinished=0)
+        with pytest.raises(Overloaded):
+            await task.control("retry", max_queued=3)
         assert await task.get("status") == "failed"
 
 
