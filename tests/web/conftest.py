@@ -26,6 +26,7 @@ NO_BROWSER = (
     "or name one with BROWSER."
 )
 NO_PAGE = "The page is not built: make page."
+NO_PACKAGES = "The page's packages are not installed: make page."
 
 
 def find_browser() -> str | None:
@@ -41,10 +42,16 @@ def missing(reason: str) -> None:
 
 
 @pytest.fixture(scope="session")
-async def browser() -> AsyncIterator[Browser]:
-    """One browser for all tests; each gets a context of its own."""
+def page_folder() -> Path:
+    """Where the built page is."""
     if not (FOLDER / "index.html").exists():
         missing(NO_PAGE)
+    return FOLDER
+
+
+@pytest.fixture(scope="session")
+async def browser(page_folder: Path) -> AsyncIterator[Browser]:
+    """One browser for all tests; each gets a context of its own."""
     found = find_browser()
     if found is None:
         missing(NO_BROWSER)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.server import ROOT
+from tests.web.conftest import NO_PACKAGES, missing
 
 
 def node() -> str:
@@ -25,7 +26,7 @@ def node() -> str:
 
 def test_the_client_does_what_its_tests_in_node_say() -> None:
     if not (ROOT / "web" / "node_modules").exists():
-        pytest.skip("The page's packages are not installed: make page")
+        missing(NO_PACKAGES)
     options = ["--test", "--test-timeout=20000", "--test-reporter=spec"]
     tests = sorted(str(path) for path in (ROOT / "web" / "tests").glob("*.test.ts"))
     run = subprocess.run(

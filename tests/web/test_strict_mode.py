@@ -12,6 +12,7 @@ from playwright.async_api import BrowserContext, expect
 from api.routes import page as served
 from tests.e2e.serving import inside, token
 from tests.server import ROOT
+from tests.web.conftest import NO_PACKAGES, missing
 from tests.web.test_client import node
 from tests.web.visitor import Visitor, part, scripted
 
@@ -22,7 +23,7 @@ VITE = ROOT / "web" / "node_modules" / "vite" / "bin" / "vite.js"
 def development_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page as developers have it."""
     if not VITE.exists():
-        pytest.skip("The page's packages are not installed: make page")
+        missing(NO_PACKAGES)
     folder = tmp_path_factory.mktemp("development")
     run = subprocess.run(
         [node(), str(VITE), "build", "--mode", "development", "--minify", "false"],

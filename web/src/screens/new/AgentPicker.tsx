@@ -1,5 +1,5 @@
 import { ArrowDown, ArrowUp, GripVertical } from "lucide-react";
-import { useRef, useState } from "react";
+import { useLayoutEffect, useRef, useState } from "react";
 
 import { announce } from "../../app/announce.ts";
 import type { ListedAgent } from "../../client/snapshot.ts";
@@ -17,21 +17,25 @@ export function AgentPicker({ agents, selected, onChange, error }: {
   const known = new Map(agents.map((agent) => [agent.agentRole, agent]));
   const chosen = selected.filter((role) => known.get(role)?.available);
   const others = agents.filter((agent) => !chosen.includes(agent.agentRole));
-  // A card that changes its place takes the focus along.
-  const focusLater = (role: string) =>
-    requestAnimationFrame(() => list.current?.querySelector<HTMLElement>(`[data-role="${CSS.escape(role)}"] input`)?.focus());
+  const moved = useRef<string>(undefined);
+  useLayoutEffect(() => {
+    if (moved.current === undefined) return;
+    // A card that changed its place takes the focus along, before the next key comes.
+    list.current?.querySelector<HTMLElement>(`[data-role="${CSS.escape(moved.current)}"] input`)?.focus();
+    moved.current = undefined;
+  });
   const toggle = (role: string) => {
+    moved.current = role;
     onChange(chosen.includes(role) ? chosen.filter((other) => other !== role) : [...chosen, role]);
-    focusLater(role);
   };
   const move = (role: string, to: number) => {
     const from = chosen.indexOf(role);
     if (from < 0 || to < 0 || to >= chosen.length || from === to) return;
     const next = chosen.filter((other) => other !== role);
     next.splice(to, 0, role);
+    moved.current = role;
     onChange(next);
     announce(`${known.get(role)?.agentName} is now number ${to + 1} of ${chosen.length}`);
-    focusLater(role);
   };
   return (
     <fieldset className="agents" aria-describedby={error === undefined ? "agents-hint" : "agents-hint agents-error"}>
