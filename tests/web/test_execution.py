@@ -45,6 +45,17 @@ async def test_the_answer_of_the_post_is_what_the_page_shows(ann: Visitor) -> No
     assert ann.asked == [("POST", "/api/agents/execute/stream", None)]
 
 
+async def test_the_time_line_tells_who_waited_and_who_worked_as_a_table_too(ann: Visitor) -> None:
+    body = scripted(part(1, "one", delay=0.2), part(2, "two"), executionMode="sequential")
+    page = await ann.start(body)
+    await ann.expect_status("Completed")
+    await expect(page.locator(".chart-span[data-tone=completed]")).to_have_count(2)
+    await expect(page.locator(".chart-queue")).to_have_count(2)
+    rows = page.get_by_role("table", name="Time line of the agents").get_by_role("row")
+    waited = await rows.nth(2).get_by_role("cell").nth(1).inner_text()
+    assert float(waited.split()[0]) >= 200, waited
+
+
 async def test_a_double_click_starts_one_task(ann: Visitor) -> None:
     page = await ann.fill(HANG)
     await page.get_by_role("button", name="Start", exact=True).dblclick()

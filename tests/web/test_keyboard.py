@@ -88,3 +88,11 @@ async def test_nothing_moves_for_those_who_ask_so(browser: Browser, server: Serv
         await context.close()
     assert counts[0] > 0
     assert counts[1] == 0
+
+
+async def test_a_task_begins_on_the_dashboard_and_screens_are_named(ann: Visitor) -> None:
+    page = await ann.open("/")
+    await page.get_by_role("textbox", name="New task").fill("Begun here")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_label("Description")).to_have_value("Begun here")
+    await expect(page.get_by_test_id("announcement")).to_have_text("New task · Poststream")

@@ -88,7 +88,9 @@ async def test_axe_finds_nothing_on_any_screen(
                 await expect(visitor.card("Scripted 2")).to_contain_text("scripted failure")
                 await visitor.card("Scripted 1").get_by_role("button", name="Log").click()
                 await expect(page.get_by_role("log")).to_be_visible()
-            found[path] = await violations(page)
+            for width in (1280, 390):
+                await page.set_viewport_size({"width": width, "height": 844})
+                found[f"{path} at {width}"] = await violations(page)
         await page.evaluate(GO, "/settings")
         await expect(page.get_by_role("heading", level=1)).to_be_visible()
         await page.keyboard.press("?")

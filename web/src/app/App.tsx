@@ -1,5 +1,5 @@
 import { QueryClientProvider } from "@tanstack/react-query";
-import { lazy, Suspense, useEffect, useState } from "react";
+import { lazy, Suspense, useEffect, useRef, useState } from "react";
 import { Redirect, Route, Router, Switch, useLocation } from "wouter";
 
 import { Loading } from "../components/Notes.tsx";
@@ -9,6 +9,7 @@ import { Login } from "../screens/login/Login.tsx";
 import { NewTask } from "../screens/new/NewTask.tsx";
 import { NotFound } from "../screens/NotFound.tsx";
 import { Viewer } from "../screens/viewer/Viewer.tsx";
+import { announce } from "./announce.ts";
 import { BASE_PATH } from "./config.ts";
 import { useHotkeys } from "./hotkeys.ts";
 import { KeyMap } from "./KeyMap.tsx";
@@ -64,9 +65,7 @@ function Shell() {
     w: () => navigate("/worker"),
     ",": () => navigate("/settings"),
   });
-  useEffect(() => {
-    scrollTo(0, 0); // newer browsers answer with a promise, which no effect may return
-  }, [path]);
+  useArrival(path);
   return (
     <>
       <button type="button" className="skip" onClick={() => document.querySelector<HTMLElement>("main")?.focus()}>
@@ -92,4 +91,18 @@ function Shell() {
       <SessionDialog />
     </>
   );
+}
+
+/** A new screen begins at its top, and is named to those who do not see it change. */
+function useArrival(path: string): void {
+  const first = useRef(true);
+  useEffect(() => {
+    scrollTo(0, 0); // newer browsers answer with a promise, which no effect may return
+    if (first.current) {
+      first.current = false; // the browser itself names a page that was loaded
+      return;
+    }
+    const timer = setTimeout(() => announce(document.title), 300); // once the screen has given its name
+    return () => clearTimeout(timer);
+  }, [path]);
 }

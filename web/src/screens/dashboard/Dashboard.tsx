@@ -1,4 +1,4 @@
-import { Plus, Rocket } from "lucide-react";
+import { Rocket } from "lucide-react";
 import { useEffect } from "react";
 import { Link } from "wouter";
 
@@ -8,6 +8,7 @@ import { Empty, Failure, Loading } from "../../components/Notes.tsx";
 import { ActiveTask, RecentTask } from "../../components/TaskRow.tsx";
 import { useNow } from "../../components/useNow.ts";
 import { useTitle } from "../../components/useTitle.ts";
+import { QuickTask } from "./QuickTask.tsx";
 
 const RECENT = 10;
 
@@ -23,10 +24,7 @@ export function Dashboard() {
   const ended = recent.data?.tasks.filter((task) => !running.some((other) => other.taskId === task.taskId)) ?? [];
   return (
     <div className="screen">
-      <div className="screen-head">
-        <h1>Dashboard</h1>
-        <Link href="/new" className="button button-primary"><Plus size={16} aria-hidden="true" />New task</Link>
-      </div>
+      <h1>Dashboard</h1>
       {pending !== undefined && (
         <p className="banner" data-tone="warning">
           “{pending.request.title ?? pending.request.description.slice(0, 60)}” was sent and not answered.
@@ -43,6 +41,7 @@ export function Dashboard() {
           <ul className="active-tasks">{running.map((task) => <ActiveTask key={task.taskId} task={task} now={now} />)}</ul>
         )}
       </section>
+      <QuickTask />
       <section aria-labelledby="recent">
         <div className="row-between">
           <h2 id="recent">Recent</h2>
