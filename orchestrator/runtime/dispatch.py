@@ -43,6 +43,9 @@ class Dispatcher(Protocol):
     def clear(self) -> None:
         """Forget all tasks that wait."""
 
+    def discard(self, id: int) -> None:
+        """Forget a task, if it waits; takes as long as the queue is long."""
+
     def __len__(self) -> int:
         """How many tasks wait."""
 
@@ -95,6 +98,22 @@ class InProcessDispatcher:
         """Forget all tasks that wait."""
         self._queues.clear()
         self._waiting = 0
+
+    def discard(self, id: int) -> None:
+        """Forget a task, if it waits."""
+        for priority, owners in list(self._queues.items()):
+            for owner, queue in list(owners.items()):
+                kept = [entry for entry in queue if entry[1].id != id]
+                if len(kept) == len(queue):
+                    continue
+                self._waiting -= len(queue) - len(kept)
+                heapq.heapify(kept)
+                owners[owner] = kept
+                if not kept:
+                    del owners[owner]
+                    if not owners:
+                        del self._queues[priority]
+                return
 
     def __len__(self) -> int:
         return self._waiting

@@ -91,7 +91,8 @@ class Narrator:
         slot = self._slots.pop(task_id, None)
         if slot is None:  # it did not come so far as to begin
             return
-        seconds = self._clock.monotonic() - slot.began
+        now = self._clock.monotonic()
+        seconds = now - slot.began
         if status in (TaskStatus.FAILED, TaskStatus.TIMED_OUT):
             self._tell("failed", slot.task, self._clock.wall_ms())
         if why:
@@ -104,7 +105,7 @@ class Narrator:
             )  # fmt: skip
         if slot.number:
             heapq.heappush(self._free, slot.number)
-        self._last_end = self._clock.monotonic()
+        self._last_end = now
         if not self._slots:
             self._expect_idleness()
 

@@ -414,6 +414,8 @@ class Worker:
 
     def publish_end(self, ended: Ended) -> None:
         """Show the end of a task, and what it meant for tasks that waited for it."""
+        if not self._accepting:  # else its turn would come, and be out of date
+            self._dispatcher.discard(ended.own.id)
         self._channels.publish(ended.own)
         for appended in ended.broken:
             self._channels.publish(appended)

@@ -287,3 +287,18 @@ async def test_a_loop_that_fails_says_so_and_starts_again(tmp_path: Path) -> Non
         assert any(line.startswith("0 Worker loop failed (StorageError: ") for line in found)
         assert "0 Worker loop starts again." in found
         assert types(await alice.log(task_id))[-1] == "task_complete"
+
+
+async def test_what_was_cancelled_while_the_loop_stands_takes_no_place_in_the_queue(
+    tmp_path: Path,
+) -> None:
+    async with inside(tmp_path, max_queued_tasks=2) as alice:
+        await switch(admin(alice), "stop")
+        await turns(alice, "stopped")
+        for _ in range(3):
+            waiting = [await alice.submit(QUICK) for _ in range(2)]
+            full = await alice.call("POST", "/api/tasks", QUICK)
+            assert (full.status, full.slug) == (503, "overloaded")
+            for task_id in waiting:
+                assert (await alice.call("POST", f"/api/tasks/{task_id}/cancel")).status == 202
+        assert (await status(alice))["queuedTasks"] == 0

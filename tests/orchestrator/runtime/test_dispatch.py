@@ -54,3 +54,16 @@ def test_nothing_waits_in_the_beginning() -> None:
     dispatcher = InProcessDispatcher()
     assert dispatcher.next() is None
     assert len(dispatcher) == 0
+
+
+def test_a_task_that_is_discarded_waits_no_more() -> None:
+    dispatcher = InProcessDispatcher()
+    for number, owner in enumerate("aab"):
+        dispatcher.offer(Delivery(number, str(number), owner, number % 2, 1))
+    dispatcher.discard(7)
+    assert len(dispatcher) == 3
+    for number in (1, 0):
+        dispatcher.discard(number)
+    assert len(dispatcher) == 1
+    assert [dispatcher.next(), dispatcher.next()] == [Delivery(2, "2", "b", 0, 1), None]
+    assert len(dispatcher) == 0
