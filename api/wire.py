@@ -63,14 +63,14 @@ class Wire:
         cycle = self._cycle
         if cycle.flow.write_paused and not cycle.disconnected:
             await cycle.flow.drain()
-        if cycle.disconnected:
+        if cycle.response_complete and not cycle.disconnected:
+            raise RuntimeError("The answer is complete already.")
+        if self._is_gone():
             return
-        if not cycle.response_started:
-            self._start(message)
-        elif not cycle.response_complete:
+        if cycle.response_started:
             self._write(message)
         else:
-            raise RuntimeError("The answer is complete already.")
+            self._start(message)
 
     def push(self, chunk: bytes) -> bool:
         """Write a chunk of a body that has begun.
@@ -82,7 +82,7 @@ class Wire:
             False when the client does not keep up or is gone; nothing was written then.
         """
         cycle = self._cycle
-        if cycle.flow.write_paused or cycle.disconnected or not cycle.chunked_encoding:
+        if cycle.flow.write_paused or self._is_gone() or not cycle.chunked_encoding:
             return False
         cycle.transport.write(chunk)
         self.pushed += len(chunk)
@@ -91,6 +91,10 @@ class Wire:
     def abort(self) -> None:
         """End the connection at once, whatever waits to be sent."""
         self._cycle.transport.abort()
+
+    def _is_gone(self) -> bool:
+        # A transport that is closing may raise; the protocol hears of its end only later.
+        return bool(self._cycle.disconnected or self._cycle.transport.is_closing())
 
     def _start(self, message: Message) -> None:
         cycle = self._cycle

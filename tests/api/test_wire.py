@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
@@ -129,6 +130,27 @@ def test_an_application_may_close_the_connection(said: tuple[Said, raw.Running])
     app.messages = [fields((b"connection", b"close")), body(b"x", more=False)]
     received = running.exchange(raw.GET)  # returns, so the server closed
     assert received.count(b"connection: close") == 1
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_on_a_connection_that_was_ended_nothing_is_written_and_nothing_raised(
+    monkeypatch: pytest.MonkeyPatch, loop: str
+) -> None:
+    took: list[bool] = []
+
+    class Aborting(Said):
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            wire: Wire = scope["extensions"][WIRE]
+            await send(START)
+            wire.abort()
+            took.append(wire.push(chunked(b"late")))
+            await send(body(b"late"))
+            await send(LAST)
+
+    monkeypatch.setattr(raw, "App", Aborting)
+    with raw.serving(loop, StreamProtocol) as running, contextlib.suppress(ConnectionError):
+        running.exchange(raw.GET)
+    assert took == [False]
 
 
 def test_an_answer_that_is_over_holds_nothing_of_its_request(
