@@ -48,6 +48,10 @@ async def test_what_a_hostile_agent_writes_is_harmless_everywhere(ann: Visitor) 
     await expect(output.get_by_role("link", name="Picture: spy")).to_have_attribute(
         "rel", "noopener noreferrer nofollow"
     )
+    for path in ("/", "/history"):
+        await page.goto(ann.url + path)
+        await expect(page.get_by_role("link", name="<b>bold</b> title")).to_be_visible()
+        assert "\u202e" not in await page.locator("body").inner_text()
     assert await page.title() != "taken"
     assert foreign == []
 

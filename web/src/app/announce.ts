@@ -1,3 +1,4 @@
+import { plain } from "../components/plain.ts";
 import { Store } from "./store.ts";
 
 export interface Toast {
@@ -16,7 +17,7 @@ let last = 0;
 /** Say something for some seconds, also to those who listen instead of looking. */
 export function toast(text: string, kind: Toast["kind"] = "info", to?: string): void {
   const id = ++last;
-  toasts.set([...toasts.get().slice(-3), { id, text, kind, to }]);
+  toasts.set([...toasts.get().slice(-3), { id, text: plain(text), kind, to }]);
   setTimeout(() => dismiss(id), kind === "error" ? 10_000 : 5000);
 }
 
@@ -27,5 +28,5 @@ export function dismiss(id: number): void {
 
 /** Tell a change of state to those who listen; said once, without a picture. */
 export function announce(text: string): void {
-  announcement.set(text);
+  announcement.set(plain(text));
 }

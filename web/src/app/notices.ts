@@ -1,3 +1,4 @@
+import { plain } from "../components/plain.ts";
 import { isEnd } from "../client/view.ts";
 import type { Snapshot } from "../client/snapshot.ts";
 import type { TaskStatus } from "../client/wire.ts";
@@ -67,7 +68,7 @@ export function play(good: boolean): void {
 
 function notify(text: string, taskId: string): void {
   if (!preferences.get().notices || !("Notification" in globalThis) || Notification.permission !== "granted") return;
-  const notice = new Notification("Poststream", { body: text, tag: taskId });
+  const notice = new Notification("Poststream", { body: plain(text), tag: taskId });
   notice.onclick = () => {
     focus();
     location.assign(`${BASE_PATH}/tasks/${taskId}`);

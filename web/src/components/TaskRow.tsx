@@ -3,6 +3,7 @@ import { Link } from "wouter";
 import type { Snapshot } from "../client/snapshot.ts";
 import { isEnd, time } from "../client/view.ts";
 import { clock, counted, dayAndTime, duration } from "./format.ts";
+import { plain } from "./plain.ts";
 import { ProgressBar } from "./ProgressBar.tsx";
 import { AgentDots, Status, toneOf } from "./Status.tsx";
 
@@ -13,10 +14,10 @@ export function ActiveTask({ task, now }: { task: Snapshot; now: number }) {
   return (
     <li className="card active-task" data-tone={toneOf(task.status)}>
       <div className="row-between">
-        <Link href={`/tasks/${task.taskId}`} className="title-link">{task.title}</Link>
+        <Link href={`/tasks/${task.taskId}`} className="title-link">{plain(task.title)}</Link>
         <Status status={task.status} />
       </div>
-      <ProgressBar value={task.progress} label={`Progress of ${task.title}`} tone={toneOf(task.status)} />
+      <ProgressBar value={task.progress} label={`Progress of ${plain(task.title)}`} tone={toneOf(task.status)} />
       <div className="row-between muted small">
         <span>{delivered} of {counted(task.agents.length, "agent")}</span>
         <span className="numbers">{clock(now - started)}</span>
@@ -31,7 +32,7 @@ export function RecentTask({ task }: { task: Snapshot }) {
   return (
     <li className="recent-task">
       <Status status={task.status} />
-      <Link href={`/tasks/${task.taskId}`} className="title-link">{task.title}</Link>
+      <Link href={`/tasks/${task.taskId}`} className="title-link">{plain(task.title)}</Link>
       <AgentDots agents={task.agents} />
       <span className="muted small numbers">
         {isEnd(task.status) ? duration(task.totalExecutionTime) : "–"}
