@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, async_playwright
+from playwright.async_api import Browser, BrowserContext, async_playwright, expect
 
 from api.routes.page import FOLDER
 from tests.e2e.serving import process
@@ -27,6 +27,9 @@ NO_BROWSER = (
 )
 NO_PAGE = "The page is not built: make page."
 NO_PACKAGES = "The page's packages are not installed: make page."
+
+
+expect.set_options(timeout=15_000)  # far longer than anything takes, unless the machine is busy
 
 
 def find_browser() -> str | None:
@@ -76,7 +79,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
     """A fresh profile."""
     context = await browser.new_context(reduced_motion="reduce")
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(15_000)
     yield context
     await context.close()
 

@@ -14,7 +14,7 @@ from tests.web.visitor import Visitor
 
 AGENTS = 20
 PER_SECOND = 50
-SECONDS = 4
+SECONDS = 2
 WATCH = """
 () => {
   window.frameTimes = [];

@@ -26,10 +26,10 @@ export function signOut(tell = true): void {
   if (tell) channel.postMessage({ kind: "out" });
 }
 
-/** The server has refused the token. */
-export function expire(): void {
+/** The server has refused a token; an answer to an older one says nothing about the one of now. */
+export function expire(refused: string | undefined): void {
   const { token } = session.get();
-  if (token !== undefined) session.set({ token, expired: true });
+  if (token !== undefined && token === refused) session.set({ token, expired: true });
 }
 
 /** Ask the other tabs for a token; resolves soon, with or without one. */

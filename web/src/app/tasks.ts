@@ -44,8 +44,14 @@ export function useKeepFollowing(taskId: string): void {
   }, [taskId]);
 }
 
-session.subscribe(() => {
+/** A new token goes on at once; so does a refusal of an older one that came too late. */
+function goOn(): void {
   const { token, expired } = session.get();
-  if (token === undefined) tasks.leave();
-  else if (!expired && tasks.followed?.link.state === "signed-out") tasks.follower?.wake();
+  if (token !== undefined && !expired && tasks.followed?.link.state === "signed-out") tasks.follower?.wake();
+}
+
+session.subscribe(() => {
+  if (session.get().token === undefined) tasks.leave();
+  else goOn();
 });
+tasks.on("change", () => queueMicrotask(goOn)); // once the follower waits to be woken

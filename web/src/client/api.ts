@@ -7,8 +7,8 @@ export interface ApiOptions {
   base: string;
   /** The token of whoever asks; undefined before login. */
   token: () => string | undefined;
-  /** Called when a token is refused. */
-  onUnauthorized?: () => void;
+  /** Called with a token that was refused; there may be a newer one by then. */
+  onUnauthorized?: (refused: string | undefined) => void;
 }
 
 type Query = Record<string, string | number | boolean | undefined>;
@@ -140,7 +140,7 @@ export class Api {
       throw Problem.unreachable();
     }
     if (response.ok) return response;
-    if (response.status === 401) this.#options.onUnauthorized?.();
+    if (response.status === 401) this.#options.onUnauthorized?.(token);
     throw await Problem.from(response);
   }
 }

@@ -20,9 +20,15 @@ export function useRunnerLog(): RunnerLog {
   const follower = useRef<RunnerFollower | undefined>(undefined);
   useEffect(() => {
     let timer: ReturnType<typeof setTimeout> | undefined;
+    const goOn = () => {
+      if (!session.get().expired && follower.current?.link.state === "signed-out") follower.current.wake();
+    };
     const open = () => {
       if (follower.current !== undefined) return follower.current.wake();
-      const opened = new RunnerFollower(api, () => render((count) => count + 1));
+      const opened = new RunnerFollower(api, () => {
+        render((count) => count + 1);
+        queueMicrotask(goOn);
+      });
       follower.current = opened;
       void opened.run();
     };
@@ -38,7 +44,7 @@ export function useRunnerLog(): RunnerLog {
     open();
     document.addEventListener("visibilitychange", seen);
     addEventListener("online", open);
-    const unsubscribe = session.subscribe(() => !session.get().expired && follower.current?.link.state === "signed-out" && follower.current.wake());
+    const unsubscribe = session.subscribe(goOn);
     return () => {
       clearTimeout(timer);
       document.removeEventListener("visibilitychange", seen);
