@@ -13,6 +13,7 @@ import { copy, save } from "./save.ts";
 
 /** Below this all lines are in the document, so that the browser's own search finds them. */
 const ALL_LINES = 500;
+const HAND_MILLISECONDS = 500; // a wheel goes on rolling for a moment
 const WORDS = { info: "info", success: "ok", warning: "warn", error: "error", thought: "think" } as const;
 
 export interface PanelLine extends Omit<LogLine, "seq"> {
@@ -90,25 +91,31 @@ function useFollow(box: RefObject<HTMLDivElement | null>, count: number, initial
   useEffect(() => {
     const element = box.current;
     if (element === null) return;
-    const scrolled = (event: Event) => {
-      const atEnd = element.scrollHeight - element.scrollTop - element.clientHeight < 24;
-      if (event.type === "scroll") {
+    let last = element.scrollTop;
+    let touched = 0; // when the reader's own hand was last at it; all other scrolling is ours
+    let dragging = false;
+    const touch = () => void (touched = Date.now());
+    const grab = () => void (dragging = true);
+    const drop = () => void (dragging = false);
+    const scrolled = () => {
+      const top = element.scrollTop;
+      const atEnd = element.scrollHeight - top - element.clientHeight < 24;
+      if (dragging || Date.now() - touched < HAND_MILLISECONDS) {
         if (atEnd) setFollow(true);
-      } else if (element.scrollHeight > element.clientHeight) {
-        setFollow(false); // the reader's own hand
+        else if (top < last) setFollow(false);
       }
+      last = top;
     };
-    const up = (event: WheelEvent) => event.deltaY < 0 && scrolled(event);
-    const key = (event: KeyboardEvent) => ["ArrowUp", "PageUp", "Home"].includes(event.key) && scrolled(event);
+    const hands = ["wheel", "touchmove", "keydown"] as const;
     element.addEventListener("scroll", scrolled, { passive: true });
-    element.addEventListener("wheel", up, { passive: true });
-    element.addEventListener("touchmove", scrolled, { passive: true });
-    element.addEventListener("keydown", key);
+    for (const hand of hands) element.addEventListener(hand, touch, { passive: true });
+    element.addEventListener("pointerdown", grab);
+    addEventListener("pointerup", drop);
     return () => {
       element.removeEventListener("scroll", scrolled);
-      element.removeEventListener("wheel", up);
-      element.removeEventListener("touchmove", scrolled);
-      element.removeEventListener("keydown", key);
+      for (const hand of hands) element.removeEventListener(hand, touch);
+      element.removeEventListener("pointerdown", grab);
+      removeEventListener("pointerup", drop);
     };
   }, [box]);
   useEffect(() => {
