@@ -7,6 +7,7 @@ from typing import Any
 
 from api.endpoint import Call
 from api.errors import InvalidParameter
+from api.routes.parameters import LAST_EVENT_ID, refuse_others
 
 
 async def cancel(call: Call) -> None:
@@ -19,7 +20,7 @@ async def pause(call: Call) -> None:
     mode = call.parameter("mode")
     if mode not in (None, "now"):
         raise InvalidParameter("mode", "is now, or absent to pause between two agents")
-    await _control(call, call.components.service.pause, stop_now=mode == "now")
+    await _control(call, call.components.service.pause, "mode", stop_now=mode == "now")
 
 
 async def resume(call: Call) -> None:
@@ -32,7 +33,10 @@ async def retry(call: Call) -> None:
     await _control(call, call.components.service.retry)
 
 
-async def _control(call: Call, control: Callable[..., Awaitable[str]], **options: Any) -> None:
+async def _control(
+    call: Call, control: Callable[..., Awaitable[str]], *parameters: str, **options: Any
+) -> None:
+    refuse_others(call, {LAST_EVENT_ID, *parameters})
     task_id = call.path("task_id")
     status = await control(
         task_id, owner=call.owner, requested_by=call.principal.subject,

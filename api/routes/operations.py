@@ -76,7 +76,9 @@ _SUBMIT = (
     core.CursorBeyondEnd, api.InvalidIdempotencyKey, api.InvalidLastEventId, core.LimitExceeded,
     core.Overloaded, core.Draining, core.StorageFull,
 )  # fmt: skip
-_CONTROL = (api.InvalidLastEventId, core.TaskConflict, core.CursorBeyondEnd)
+_CONTROL = (
+    api.InvalidParameter, api.InvalidLastEventId, core.TaskConflict, core.CursorBeyondEnd,
+)  # fmt: skip
 _MANY = (core.LimitExceeded, core.Overloaded)
 _LOOP = Answer(200, "How it is now.", an.RunnerStatus)
 
@@ -203,7 +205,7 @@ OPERATIONS: dict[Handler, Operation] = {
             ),
             _LAST,
         ),
-        problems=(api.InvalidParameter, *_CONTROL),
+        problems=_CONTROL,
         answers=(Answer(202, "It is paused, or will be.", an.Controlled),),
     ),
     controls.resume: Operation(

@@ -10,9 +10,14 @@ from api.endpoint import Call
 from api.errors import InvalidParameter
 from orchestrator.tasks import TaskStatus
 
+LAST_EVENT_ID = "lastEventId"
+"""What the caller has seen before it asked for a change."""
+
 
 def refuse_others(call: Call, names: Collection[str]) -> None:
-    """Refuse parameters the route does not have: a misspelt filter must not list everything.
+    """Refuse parameters the route does not have.
+
+    A misspelt filter must not list everything, a misspelt guard must not let a late click act.
 
     Raises:
         InvalidParameter: There is one.

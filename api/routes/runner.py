@@ -7,6 +7,7 @@ from typing import Any
 from api.endpoint import Call
 from api.errors import InvalidParameter
 from api.headers import header_values, parse_cursor, query_values
+from api.routes.parameters import refuse_others
 from orchestrator.clock import iso
 from orchestrator.runtime.runner_log import as_wire
 
@@ -26,6 +27,7 @@ async def start(call: Call) -> None:
 
 async def stop(call: Call) -> None:
     """`POST /api/task-runner/stop`: claim nothing more; `?mode=now` hands back what runs."""
+    refuse_others(call, {"mode"})
     mode = call.parameter("mode") or "drain"
     if mode not in ("drain", "now"):
         raise InvalidParameter("mode", "is drain or now")

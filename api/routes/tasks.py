@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlencode
 from api.endpoint import Call
 from api.errors import InvalidParameter
 from api.headers import parse_cursor, query_values, read_cursor
-from api.routes.parameters import flag, statuses
+from api.routes.parameters import LAST_EVENT_ID, flag, refuse_others, statuses
 from orchestrator.store.listing import TaskFilter
 
 PAGE = 50
@@ -93,6 +93,7 @@ async def events(call: Call) -> None:
 
 async def delete(call: Call) -> None:
     """`DELETE /api/tasks/{id}`."""
+    refuse_others(call, {LAST_EVENT_ID})
     await call.components.service.delete(
         call.path("task_id"), owner=call.owner, last_event_id=call.last_event_id
     )

@@ -512,6 +512,10 @@ def rows() -> list[Bad]:
             )
         found.append(Bad(f"{name} by GET", 405, "method-not-allowed", None, "GET", path))
         found.append(Bad(f"{name} of nobody", 404, "not-found", None, path=path))
+        late = f"{path}?lasteventid=1"  # would act without the guard
+        found.append(Bad(f"{name} misspelt", 400, "invalid-parameter", None, path=late))
+    late = f"/api/tasks/{GHOST}?last_event_id=1"
+    found.append(Bad("delete misspelt", 400, "invalid-parameter", None, "DELETE", late))
     for query in ("mode=soon", "mode=NOW", "mode=now&mode=now", "mode=%ff"):
         path = f"/api/tasks/{GHOST}/pause?{query}"
         found.append(Bad(f"pause {query}", 400, "invalid-parameter", None, path=path))

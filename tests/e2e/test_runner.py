@@ -80,6 +80,8 @@ async def test_a_running_loop_is_not_started_twice_and_only_admins_switch_it(
         again = await admin(alice).call("POST", f"{RUNNER}/start")
         assert (again.status, again.slug) == (409, "already-running")
         assert (again.json()["error"], again.json()["isRunning"]) == ("ALREADY_RUNNING", True)
+        misspelt = await admin(alice).call("POST", f"{RUNNER}/stop?mod=now")
+        assert (misspelt.status, misspelt.slug) == (400, "invalid-parameter")
         for way in ("start", "stop", "clear-logs"):
             refused = await alice.call("POST", f"{RUNNER}/{way}")
             assert (refused.status, refused.slug) == (403, "forbidden")
