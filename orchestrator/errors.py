@@ -165,7 +165,7 @@ class Overloaded(PoststreamError):
 
 
 class Draining(PoststreamError):
-    """Raised for new tasks while the process is shutting down."""
+    """Raised for new tasks, and a start of the worker loop, while the process is shutting down."""
 
     def __init__(self) -> None:
         super().__init__("The server is shutting down and takes no new tasks; try again shortly.")

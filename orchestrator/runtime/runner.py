@@ -13,7 +13,7 @@ from functools import partial
 from typing import Literal, NamedTuple
 
 from orchestrator.clock import Clock
-from orchestrator.errors import AlreadyRunning, PoststreamError
+from orchestrator.errors import AlreadyRunning, Draining, PoststreamError
 from orchestrator.runtime.channels import Channels
 from orchestrator.runtime.dispatch import Delivery
 from orchestrator.runtime.narrator import Narrator
@@ -124,11 +124,14 @@ class Runner:
 
         Raises:
             AlreadyRunning: It runs.
+            Draining: The process ends; a stop that was asked for holds for the next one.
             StorageError: It could not be stored; the loop is as it was.
         """
         async with self._switching:
             if self._state == "running":
                 raise AlreadyRunning
+            if self._closed:
+                raise Draining
             await self._writer.submit(partial(runner.set_stopped, node=self._node, since=None))
             if (stopping := self._stopping) is not None:
                 if self._worker.handing_back:  # what is handed back must be found in the queue
@@ -179,7 +182,8 @@ class Runner:
         self._turn("running")
         self._worker.refill([Delivery(*task) for task in waiting])
         self._narrator.loop_started(slots=self._worker.slots, waiting=len(waiting), by=by)
-        self._worker.start()
+        if not self._closed:  # the drain may begin between a start and its commit
+            self._worker.start()
 
     async def _stop(self) -> None:
         await self._worker.idle()

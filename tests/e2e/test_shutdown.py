@@ -117,6 +117,28 @@ async def test_a_draining_server_takes_nothing_new_and_answers_the_rest(tmp_path
         assert await exit_status(server) == 0
 
 
+async def test_a_stopped_loop_is_not_started_while_the_server_drains(tmp_path: Path) -> None:
+    with process(tmp_path) as server:
+        server.start(drain_seconds=30)
+        alice, root = caller(server), caller(server, "root", "admin")
+        running = await alice.submit(gated(tmp_path))
+        await alice.reaches(running, "running")
+        assert (await root.call("POST", "/api/task-runner/stop")).status == 200
+        waiting = await alice.submit(QUICK)
+        terminate(server)
+        await draining(alice)
+        refused = await root.call("POST", "/api/task-runner/start")
+        assert (refused.status, refused.slug) == (503, "draining")
+        assert int(refused.header("retry-after") or 0) > 0
+        assert await alice.status(waiting) == "queued", "nothing is claimed"
+        (tmp_path / "open").touch()
+        assert await exit_status(server) == 0
+        server.start()
+        assert await alice.status(running) == "completed"
+        assert (await alice.get("/api/task-runner/status"))["state"] == "stopped"
+        assert await alice.status(waiting) == "queued"
+
+
 async def test_a_cancel_is_taken_while_the_server_drains(tmp_path: Path) -> None:
     with process(tmp_path) as server:
         server.start(drain_seconds=30)
