@@ -27,7 +27,9 @@ SWEEP_SECONDS = 3600.0
 """Between sweeps, and before the first one: a start with a wrong clock must not delete anything."""
 MIN_SWEEP_SECONDS = 0.05
 JUMP_SECONDS = 3600.0
-"""Wall clock against monotonic clock: more apart since the last sweep, and nothing is deleted."""
+"""Wall clock against monotonic clock: more apart since the last sweep is a jump."""
+REST_SECONDS = DAY_SECONDS
+"""Nothing is deleted for so long after a jump: whoever set the clock wrong has a day to see it."""
 UNREAD_SECONDS = 60.0
 """With a retention of 0: how long a task is kept that nobody has read to its end."""
 UNREAD_SWEEP_SECONDS = 10.0
@@ -66,6 +68,7 @@ class Retention:
         self._days = days
         self._wall_ms = clock.wall_ms()
         self._monotonic = clock.monotonic()
+        self._rests_until = 0.0
         self._sweeping: asyncio.Task[None] | None = None
         self._forgetting: set[asyncio.Task[int]] = set()
         if not days:
@@ -117,16 +120,18 @@ class Retention:
     async def sweep(self) -> int:
         """Delete what is too old; returns how many.
 
-        Nothing is deleted when the wall clock has jumped since the last sweep: a machine that
-        wakes up in another year must not lose its history.
+        Nothing is deleted in the day after the wall clock has jumped: a machine that wakes up in
+        another year must not lose its history.
         """
         wall_ms, monotonic = self._clock.wall_ms(), self._clock.monotonic()
         apart = (wall_ms - self._wall_ms) / 1000 - (monotonic - self._monotonic)
         self._wall_ms, self._monotonic = wall_ms, monotonic
         if abs(apart) > JUMP_SECONDS:
-            logger.warning("the clock has jumped by %.0f s: nothing is deleted", apart)
-            words = "Retention: the clock has jumped by %.0f s, so nothing is deleted this time."
+            self._rests_until = monotonic + REST_SECONDS
+            logger.warning("the clock has jumped by %.0f s: nothing is deleted for a day", apart)
+            words = "Retention: the clock has jumped by %.0f s, so nothing is deleted for a day."
             self._narrator.say("warning", words, apart)
+        if monotonic < self._rests_until:
             return 0
         kept = self._days * DAY_SECONDS or UNREAD_SECONDS
         # With a retention of 0 whoever reads one will delete it.

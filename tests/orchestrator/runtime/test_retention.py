@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from orchestrator.agents import AgentContext
 from orchestrator.errors import TaskNotFound
+from orchestrator.runtime.retention import REST_SECONDS
 from orchestrator.runtime.service import TaskService
 from orchestrator.store.listing import TaskFilter
 from tests.orchestrator.runtime.test_stuck import Jumping
@@ -80,6 +81,19 @@ async def test_a_sweep_that_sees_the_clock_jump_deletes_nothing_and_says_so() ->
         assert await there(opened) == ["kept"]
         lines = [line.told for line in opened.house.runner.log.newest(None, limit=99)]
         assert sum("the clock has jumped by" in line for line in lines) == 2
+
+
+async def test_a_clock_that_stays_ahead_deletes_nothing_for_a_day() -> None:
+    clock = Jumping()
+    async with service(team(a=speak), settings(), clock=clock) as opened:
+        retention = opened.house.retention
+        await run_task(opened, "a", title="kept")
+        clock.ahead_ms = 40 * DAY_MS
+        for _ in range(24):
+            assert await retention.sweep() == 0
+        assert await there(opened) == ["kept"]
+        retention._rests_until -= REST_SECONDS  # as if a day of the monotonic clock had passed
+        assert await retention.sweep() == 1
 
 
 async def test_sweeps_come_by_themselves_and_remove_every_row() -> None:
