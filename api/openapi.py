@@ -189,7 +189,7 @@ def _schemas(operations: Iterable[Operation]) -> dict[str, Any]:
     events = EVENT.json_schema(ref_template=REF)
     within = events.pop("$defs")
     told["$defs"] |= within | {"Event": {"description": "An event of a task.", **events}}
-    found = {name: _tidied(schema) for name, schema in asked.get("$defs", {}).items()}
+    found = {name: _with_null(_tidied(schema)) for name, schema in asked.get("$defs", {}).items()}
     found |= {name: _without_null(_tidied(schema)) for name, schema in told["$defs"].items()}
     return dict(sorted(found.items()))
 
@@ -205,6 +205,18 @@ def _tidied(schema: Any) -> Any:
         for name, value in schema.items()
         if not (name == "title" and isinstance(value, str)) and (name, value) != ("default", None)
     }
+
+
+def _with_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema of a body, in which null is an absent value."""
+    required = schema.get("required", ())
+    fields = {
+        name: field
+        if name in required or {"type": "null"} in field.get("anyOf", ())
+        else {"anyOf": [field, {"type": "null"}]}
+        for name, field in schema.get("properties", {}).items()
+    }
+    return {**schema, "properties": fields} if fields else schema
 
 
 def _without_null(schema: Any) -> Any:

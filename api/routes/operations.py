@@ -52,7 +52,12 @@ _STATUSES = "|".join(TaskStatus)
 
 _KEY = Parameter(
     "Idempotency-Key",
-    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!#-~]+$"},
+    {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 255,
+        "pattern": r'^([!#-~][!-~]*|"([!#-\[\]-~]|\\["\\])+")$',  # a quoted string is its content
+    },
     "Names the task: the same POST again gives the same task. Kept as long as the task.",
     "header",
 )
