@@ -52,14 +52,14 @@ async def send_file(
                     return
         finally:
             leaving.cancel()
-    await call.send({"type": "http.response.body", "body": b""})
+    await _send(call, b"", last=True)
 
 
-async def _send(call: Call, piece: bytes) -> bool:
+async def _send(call: Call, piece: bytes, *, last: bool = False) -> bool:
     """Send a piece; False when nobody takes it."""
     try:
         async with asyncio.timeout(UNDRAINED_SECONDS):
-            await call.send({"type": "http.response.body", "body": piece, "more_body": True})
+            await call.send({"type": "http.response.body", "body": piece, "more_body": not last})
     except TimeoutError:
         logger.info("a download was not taken", extra={"path": call.scope["path"]})
         wire = (call.scope.get("extensions") or {}).get(WIRE)

@@ -204,7 +204,7 @@ class Streams:
             await self._send_all(stream, send, task_id)
         except TaskNotFound:  # deleted meanwhile: it ends without an end frame
             stream.gone = "deleted"
-            await send({"type": "http.response.body", "body": b""})
+            await self._send(stream, send, b"", last=True)
         finally:
             stream.close()
             self._streams.discard(stream)
@@ -236,10 +236,9 @@ class Streams:
 
     async def _send_all(self, stream: Stream, send: Send, task_id: str) -> None:
         reader = stream.reader
-        loop = asyncio.get_running_loop()
         begin, newest = sse.BEGIN, b""
         if not reader.ready:
-            await self._send(stream, send, begin, loop)
+            await self._send(stream, send, begin)
             begin = b""
         while not stream.gone:
             frames = await reader.next()
@@ -247,25 +246,23 @@ class Streams:
                 break
             if frames is None:  # the log had the end before the channel knew of it
                 end = sse.end_frame(task_id, newest) if newest else b""
-                await send({"type": "http.response.body", "body": begin + end})
+                await self._send(stream, send, begin + end, last=True)
                 return
             if reader.ended and frames:
                 body = begin + frames + sse.end_frame(task_id, frames)
-                await send({"type": "http.response.body", "body": body})
+                await self._send(stream, send, body, last=True)
                 return
-            await self._send(stream, send, begin + frames if frames else sse.KEEPALIVE, loop)
+            await self._send(stream, send, begin + frames if frames else sse.KEEPALIVE)
             if frames:
                 begin, newest = b"", sse.terminal_frame(frames)
             del frames  # up to 256 KiB that an idle reader would hold for as long as it waits
-        last = sse.DRAIN if stream.gone == "drain" else b""
-        await send({"type": "http.response.body", "body": last})
+        farewell = sse.DRAIN if stream.gone == "drain" else b""
+        await self._send(stream, send, farewell, last=True)
 
-    async def _send(
-        self, stream: Stream, send: Send, body: bytes, loop: asyncio.AbstractEventLoop
-    ) -> None:
-        stream.last_sent = loop.time()
+    async def _send(self, stream: Stream, send: Send, body: bytes, *, last: bool = False) -> None:
+        stream.last_sent = asyncio.get_running_loop().time()
         stream.sending = True
-        await send({"type": "http.response.body", "body": body, "more_body": True})
+        await send({"type": "http.response.body", "body": body, "more_body": not last})
         stream.sending = False
 
     def _enter(self, stream: Stream) -> None:
@@ -291,7 +288,7 @@ class Streams:
             stream.watch()
             if wall >= stream.principal.expires_at:
                 stream.leave("token expired")
-            elif stream.sending:
+            if stream.sending:  # whatever else is to end it waits for the client, too
                 if silent >= UNDRAINED_SECONDS:
                     stream.abort()
             elif silent >= self._keepalive_seconds:

@@ -362,6 +362,45 @@ async def test_a_reader_that_takes_nothing_for_too_long_is_cut_and_may_come_back
         assert joined([*seen, *rest]) == joined(await root.log(task_id))
 
 
+async def test_a_reader_that_does_not_take_the_last_write_is_cut_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.streaming.UNDRAINED_SECONDS", 0.2)
+    monkeypatch.setattr("orchestrator.runtime.assembly.MAX_BYTES", 8 * 2**20)
+    async with inside(tmp_path, keepalive_seconds=0.1, max_streams_per_owner=1) as alice:
+        task_id = await alice.submit(big(12))
+        await alice.reaches(task_id, "completed")
+        path = f"/api/tasks/{task_id}/stream"
+        async with alice.open("GET", path, buffer=2**14) as idle:
+            assert await idle.read()  # of the first write; the second one has the end
+            await until(lambda: _is_free(alice, task_id), "its place is free again")
+            await idle.read_to_end()
+            assert not idle.ended
+
+
+async def test_a_reader_that_takes_nothing_is_cut_though_its_token_ended_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.streaming.UNDRAINED_SECONDS", 1.2)
+    async with inside(tmp_path, keepalive_seconds=0.1, max_streams_per_owner=1) as alice:
+        task_id = await alice.submit(big(12))
+        await alice.reaches(task_id, "completed")
+        short = Client(alice.port, token(ttl_seconds=1))
+        path = f"/api/tasks/{task_id}/stream"
+        async with short.open("GET", path, buffer=2**14) as idle:
+            assert await idle.read()
+            await until(lambda: _is_free(alice, task_id), "its place is free again")
+            await idle.read_to_end()
+            assert not idle.ended
+
+
+async def _is_free(client: Client, task_id: str) -> bool:
+    """Whether the owner may open one more stream."""
+    end = (await client.get(f"/api/tasks/{task_id}"))["lastEventId"]
+    path = f"/api/tasks/{task_id}/stream?after={end}"
+    return (await client.call("GET", path)).status == 204
+
+
 @pytest.mark.parametrize("channel_bytes", [0, 1, 1000, 10_000, 64 * 2**20])
 async def test_memory_of_any_size_changes_nothing_that_readers_see(
     tmp_path: Path, channel_bytes: int
