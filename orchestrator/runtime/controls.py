@@ -16,6 +16,7 @@ from orchestrator.store import controls, recovery
 from orchestrator.store.controls import Call, Controlled
 from orchestrator.store.tasks import Ended
 from orchestrator.store.writer import Writer
+from orchestrator.tasks import TaskStatus
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +120,8 @@ class Controls:
             self._worker.publish_end(done.ended)
         elif done.appended is not None:
             self._channels.publish(done.appended)
+        if done.status == TaskStatus.PAUSED:
+            self._worker.withdraw(done.id)
         if done.order is not None:
             self._worker.tell(done.id, done.order)
         if done.order == "cancel":

@@ -6,9 +6,8 @@ lost, doubled or late does no harm, since the claim compares the round.
 
 from __future__ import annotations
 
-import heapq
 import itertools
-from collections import Counter
+from collections import Counter, OrderedDict
 from typing import NamedTuple, Protocol
 
 
@@ -26,7 +25,7 @@ class Dispatcher(Protocol):
     """Names the next task; promises neither that it is named once, nor that it is queued still."""
 
     def offer(self, delivery: Delivery) -> None:
-        """A task was queued."""
+        """A task was queued; it waits once, however often it is offered."""
 
     def next(self) -> Delivery | None:
         """The task to claim next; None when there is none that may run now."""
@@ -44,10 +43,14 @@ class Dispatcher(Protocol):
         """Forget all tasks that wait."""
 
     def discard(self, id: int) -> None:
-        """Forget a task, if it waits; takes as long as the queue is long."""
+        """Forget a task, if it waits: it ended or was paused."""
 
     def __len__(self) -> int:
         """How many tasks wait."""
+
+
+_Queue = OrderedDict[int, int]
+"""What one owner has waiting with one priority: `task.id` → number of its delivery, oldest first."""
 
 
 class InProcessDispatcher:
@@ -59,16 +62,21 @@ class InProcessDispatcher:
 
     def __init__(self, *, max_per_owner: int | None = None) -> None:
         self._max_per_owner = max_per_owner
-        self._queues: dict[int, dict[str, list[tuple[int, Delivery]]]] = {}
+        self._queues: dict[int, dict[str, _Queue]] = {}
+        self._waiting: dict[int, Delivery] = {}
         self._running: Counter[str] = Counter()
         self._numbers = itertools.count()
-        self._waiting = 0
 
     def offer(self, delivery: Delivery) -> None:
-        """A task was queued."""
+        """A task was queued; an earlier delivery of it is forgotten."""
+        earlier = self._waiting.get(delivery.id)
+        if earlier is not None and earlier.round > delivery.round:
+            return
+        self.discard(delivery.id)
+        self._waiting[delivery.id] = delivery
         owners = self._queues.setdefault(delivery.priority, {})
-        heapq.heappush(owners.setdefault(delivery.owner, []), (next(self._numbers), delivery))
-        self._waiting += 1
+        queue = owners.setdefault(delivery.owner, OrderedDict())
+        queue[delivery.id] = next(self._numbers)
 
     def next(self) -> Delivery | None:
         """The task to claim next; None when none may run now."""
@@ -76,8 +84,9 @@ class InProcessDispatcher:
             owners = self._queues[priority]
             allowed = [owner for owner in owners if self.may_start(owner)]
             if allowed:
-                owner = min(allowed, key=lambda o: (self._running[o], owners[o][0][0]))
-                return self._take(priority, owner)
+                owner = min(allowed, key=lambda o: (self._running[o], _oldest(owners[o])[1]))
+                id, _ = _oldest(owners[owner])
+                return self._take(id)
         return None
 
     def may_start(self, owner: str) -> bool:
@@ -97,36 +106,31 @@ class InProcessDispatcher:
     def clear(self) -> None:
         """Forget all tasks that wait."""
         self._queues.clear()
-        self._waiting = 0
+        self._waiting.clear()
 
     def discard(self, id: int) -> None:
         """Forget a task, if it waits."""
-        for priority, owners in list(self._queues.items()):
-            for owner, queue in list(owners.items()):
-                kept = [entry for entry in queue if entry[1].id != id]
-                if len(kept) == len(queue):
-                    continue
-                self._waiting -= len(queue) - len(kept)
-                heapq.heapify(kept)
-                owners[owner] = kept
-                if not kept:
-                    del owners[owner]
-                    if not owners:
-                        del self._queues[priority]
-                return
+        if id in self._waiting:
+            self._take(id)
 
     def __len__(self) -> int:
-        return self._waiting
+        return len(self._waiting)
 
-    def _take(self, priority: int, owner: str) -> Delivery:
-        owners = self._queues[priority]
-        _, delivery = heapq.heappop(owners[owner])
-        if not owners[owner]:
-            del owners[owner]
+    def _take(self, id: int) -> Delivery:
+        delivery = self._waiting.pop(id)
+        owners = self._queues[delivery.priority]
+        queue = owners[delivery.owner]
+        del queue[id]
+        if not queue:
+            del owners[delivery.owner]
             if not owners:
-                del self._queues[priority]
-        self._waiting -= 1
+                del self._queues[delivery.priority]
         return delivery
+
+
+def _oldest(queue: _Queue) -> tuple[int, int]:
+    """Task and number of what has waited longest; an `OrderedDict` finds it at once."""
+    return next(iter(queue.items()))
 
 
 _conforms: type[Dispatcher] = InProcessDispatcher

@@ -196,6 +196,10 @@ class Worker:
         else:
             self.on_waiting(delivery)
 
+    def withdraw(self, id: int) -> None:
+        """A task waits no more: it ended or was paused, and takes no place in the queue."""
+        self._dispatcher.discard(id)
+
     def refill(self, deliveries: Iterable[Delivery]) -> None:
         """Replace what waits by what the task table says."""
         self._dispatcher.clear()
@@ -414,8 +418,7 @@ class Worker:
 
     def publish_end(self, ended: Ended) -> None:
         """Show the end of a task, and what it meant for tasks that waited for it."""
-        if not self._accepting:  # else its turn would come, and be out of date
-            self._dispatcher.discard(ended.own.id)
+        self.withdraw(ended.own.id)
         self._channels.publish(ended.own)
         for appended in ended.broken:
             self._channels.publish(appended)

@@ -304,3 +304,25 @@ async def test_what_was_cancelled_while_the_loop_stands_takes_no_place_in_the_qu
             for task_id in waiting:
                 assert (await alice.call("POST", f"/api/tasks/{task_id}/cancel")).status == 202
         assert (await status(alice))["queuedTasks"] == 0
+
+
+async def test_what_was_cancelled_or_paused_while_no_slot_is_free_takes_no_place_in_the_queue(
+    tmp_path: Path,
+) -> None:
+    async with inside(tmp_path, max_queued_tasks=2, max_concurrent_tasks=1) as alice:
+        running = await alice.submit(HANG)
+        for way in ("cancel", "pause"):
+            for _ in range(2):
+                for task_id in [await alice.submit(QUICK) for _ in range(2)]:
+                    answer = await alice.call("POST", f"/api/tasks/{task_id}/{way}")
+                    assert answer.status == 202
+        for _ in range(3):  # a task that comes again takes one place
+            assert (await alice.call("POST", f"/api/tasks/{task_id}/resume")).status == 202
+            assert (await alice.call("POST", f"/api/tasks/{task_id}/pause")).status == 202
+        waiting = [await alice.submit(QUICK) for _ in range(2)]
+        full = await alice.call("POST", "/api/tasks", QUICK)
+        assert (full.status, full.slug) == (503, "overloaded")
+        assert (await status(alice))["queuedTasks"] == 2
+        await alice.call("POST", f"/api/tasks/{running}/cancel")
+        for task_id in waiting:
+            await alice.reaches(task_id, "completed")

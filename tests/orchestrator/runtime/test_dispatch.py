@@ -67,3 +67,12 @@ def test_a_task_that_is_discarded_waits_no_more() -> None:
     assert len(dispatcher) == 1
     assert [dispatcher.next(), dispatcher.next()] == [Delivery(2, "2", "b", 0, 1), None]
     assert len(dispatcher) == 0
+
+
+def test_a_task_waits_once_however_often_it_is_offered() -> None:
+    dispatcher = InProcessDispatcher()
+    for number, round in [(0, 1), (1, 1), (0, 3), (0, 2)]:
+        dispatcher.offer(Delivery(number, str(number), "a", 0, round))
+    assert len(dispatcher) == 2
+    found = [dispatcher.next(), dispatcher.next(), dispatcher.next()]
+    assert found == [Delivery(1, "1", "a", 0, 1), Delivery(0, "0", "a", 0, 3), None]
