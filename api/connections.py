@@ -25,6 +25,8 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
     * What is no HTTP gets one 400. If it follows a request that is still being answered, that
       answer comes first and whole: uvicorn alone writes its 400 into the middle of it. A request
       whose own body breaks gets the 400 as its answer.
+    * A complete answer of which the client takes nothing for `untaken_seconds` ends with its
+      connection: it is memory of ours, and no stream or download that would notice.
 
     Give it to uvicorn as ``http=TimedHttpToolsProtocol``.
 
@@ -35,6 +37,7 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
     """
 
     head_seconds = 10.0  # honest clients send headers in one piece; this is for bad lines
+    untaken_seconds = 60.0  # as for a stream that is not taken
     linger_seconds = 1.0  # closing with unread bytes is a reset, which can overtake the answer
     max_head_bytes = MAX_HEADER_BYTES + MAX_TARGET_BYTES + 8 * 1024  # colons, line ends, blanks
 
@@ -46,6 +49,7 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
         self._head_until: float | None = None  # when headers must be complete; None: none are open
         # Sent before the connection is closed; once it is there, nothing more is parsed.
         self._last_words: bytes | None = None
+        self._untaken: TimerHandle | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Start waiting for headers."""
@@ -57,6 +61,7 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._stop_watching()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -97,6 +102,13 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if was_last and self._last_words is not None:
             self._close()
+        if self.flow.write_paused and self._untaken is None:
+            self._watch(None)
+
+    def resume_writing(self) -> None:
+        """The client takes what waits for it."""
+        self._stop_watching()
+        super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what the parser could not make sense of."""
@@ -143,6 +155,19 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
         else:
             self.transport.write(self._last_words or b"")
             self.transport.close()
+
+    def _watch(self, before: int | None) -> None:
+        """End the connection if as much waits as before: while writing is paused none is added."""
+        waits = self.transport.get_write_buffer_size()
+        if before is not None and waits >= before:
+            self.transport.abort()
+        else:
+            self._untaken = self.loop.call_later(self.untaken_seconds, self._watch, waits)
+
+    def _stop_watching(self) -> None:
+        if self._untaken is not None:
+            self._untaken.cancel()
+            self._untaken = None
 
     def _rendered(self, fault: ConnectionFault) -> bytes:
         status, headers, body = problem_response(fault)

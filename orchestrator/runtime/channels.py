@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -16,6 +17,8 @@ from orchestrator.errors import StorageError, TaskNotFound
 from orchestrator.events import frame
 from orchestrator.store.events import Appended, FramePage, StoredEvent
 from orchestrator.tasks import END_STATES
+
+logger = logging.getLogger(__name__)
 
 MAX_FRAMES = 512  # one write: more saves nothing
 MAX_BYTES = 256 * 1024  # one write: what a reader that stops reading costs
@@ -271,7 +274,11 @@ class Reader:
 
     def push(self, frames: bytes, last: int) -> bool:
         """Give frames up to a number past `next`, if they are taken."""
-        if self._push is None or not self._push(frames):
+        try:
+            if self._push is None or not self._push(frames):
+                return False
+        except Exception:  # of a connection: all others get this event, and its run goes on
+            logger.exception("a reader could not be given frames")
             return False
         self.cursor = last
         return True

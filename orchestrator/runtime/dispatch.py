@@ -50,7 +50,7 @@ class Dispatcher(Protocol):
 
 
 _Queue = OrderedDict[int, int]
-"""What one owner has waiting with one priority: `task.id` → number of its delivery, oldest first."""
+"""What waits of one owner and priority: `task.id` → number of its delivery, oldest first."""
 
 
 class InProcessDispatcher:

@@ -320,14 +320,16 @@ class LogRecorder:
         self._publish(appended)
 
     def _end(self, appended: Appended) -> None:
-        self._show(appended)
-        self._under_way = False
-        taken, self._taken = self._taken, []
-        for future in taken:
-            if not future.done():
-                future.set_result(None)
-        if self._drafts:
-            self._begin(0)
+        try:
+            self._show(appended)
+        finally:  # whatever becomes of the showing: it is stored, and the run goes on
+            self._under_way = False
+            taken, self._taken = self._taken, []
+            for future in taken:
+                if not future.done():
+                    future.set_result(None)
+            if self._drafts:
+                self._begin(0)
 
     def _fail(self, error: BaseException) -> None:
         self._error = error

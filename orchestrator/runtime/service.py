@@ -328,11 +328,17 @@ class TaskService:
             TaskNotFound: There is none, or it is somebody else's and not `shared`.
             CursorBeyondEnd: The log is shorter.
         """
-        task = await self.find(task_id, owner=owner, shared=shared)
-        if after > task.last_seq:
-            raise CursorBeyondEnd(after, task.last_seq)
-        page = partial(events.page, id=task.id, after=after, limit=limit)
-        return await self._database.read(page), task
+
+        def read(session: Session) -> tuple[Sequence[StoredEvent], Task]:
+            task = listing.find(session, task_id, owner, shared=shared)
+            if task is None:
+                raise TaskNotFound(task_id)
+            if after > task.last_seq:
+                raise CursorBeyondEnd(after, task.last_seq)
+            return events.page(session, task.id, after=after, limit=limit), task
+
+        # Together: the log may grow, or be deleted from its beginning on, between two reads.
+        return await self._database.read(read)
 
     async def artifacts(
         self, task_id: str, *, owner: str | None, shared: bool = False

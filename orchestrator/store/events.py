@@ -80,7 +80,7 @@ def append(
     halves = [encode(run.task_id, draft) for draft in drafts]
     size = sum([len(head) + len(tail) + 8 for head, tail in halves])
     row = connection.execute(
-        _ADVANCE, (len(halves), size, active_ms, now, int(_goes_on(drafts)), run.id, run.epoch)
+        _ADVANCE, (len(halves), size, active_ms, now, _goes_on(drafts), run.id, run.epoch)
     ).fetchone()
     if row is None:
         return refusal(connection, run)

@@ -22,12 +22,13 @@ from api.problems import send_problem
 from orchestrator.errors import PoststreamError
 
 PATIENCE_SECONDS = 10.0  # after which a test gives up; nothing here takes long
+BIG = 16 * 1024 * 1024  # more than the system keeps for a connection
 
 
 class App:
     """Echoes JSON bodies; ``/wait`` streams one piece, and the rest once ``/go`` was asked for.
 
-    ``/late`` reads nothing and begins to answer only then.
+    ``/late`` reads nothing and begins to answer only then; ``/big`` answers with `BIG` bytes.
     """
 
     def __init__(self) -> None:
@@ -42,7 +43,7 @@ class App:
             if scope["path"] == "/json":
                 body = orjson.dumps(await read_json(scope, receive, max_bytes=1000))
             else:
-                body = b"ok"
+                body = bytes(BIG) if scope["path"] == "/big" else b"ok"
             if scope["path"] == "/late":
                 await self._wait()
         except PoststreamError as error:

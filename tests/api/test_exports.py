@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import random
 import tracemalloc
@@ -17,7 +18,7 @@ from markdown_it import MarkdownIt
 
 from api import downloads
 from orchestrator.agents import AgentContext, AgentOptions, AgentRegistry, AgentResult
-from orchestrator.errors import AgentError, StorageError
+from orchestrator.errors import AgentError, StorageError, TaskNotFound
 from orchestrator.runtime.exports import ExportSource, write_archive, write_report
 from tests.e2e.client import Client, task, until
 from tests.e2e.serving import inside, make_registry, token
@@ -244,6 +245,21 @@ async def test_half_a_file_is_none() -> None:
                 return True
 
         await until(is_gone, "its rows are removed")
+
+
+async def test_an_export_of_a_task_whose_rows_are_being_removed_has_no_hole() -> None:
+    async def work(context: AgentContext) -> None:
+        for number in range(20):
+            await context.progress(f"{number}")
+
+    async with service(team(a=work)) as opened:
+        submission = await submit(opened, "a")
+        await read_log(submission.reader)
+        source = await opened.export(submission.task_id, owner=OWNER)
+        with contextlib.closing(opened.database.connect()) as connection:
+            connection.execute("DELETE FROM event WHERE seq <= 7")
+        with pytest.raises(TaskNotFound):
+            [page async for page in source.events()]
 
 
 async def test_an_export_that_nobody_takes_ends(

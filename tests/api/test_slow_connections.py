@@ -32,6 +32,7 @@ HEAD_SECONDS = 0.3
 class QuickProtocol(TimedHttpToolsProtocol):
     head_seconds = HEAD_SECONDS
     linger_seconds = HEAD_SECONDS
+    untaken_seconds = HEAD_SECONDS
 
 
 @pytest.fixture(scope="module", params=["asyncio", "uvloop"])
@@ -126,18 +127,29 @@ def test_the_rest_of_an_answered_body_is_not_awaited_for_ever(server: Running) -
         closed_after(made)
 
 
-def test_a_client_that_goes_on_after_the_last_word_is_cut(server: Running) -> None:
-    def is_cut() -> bool:
-        try:
-            made.sendall(b"more")
-        except ConnectionError:
-            return True
-        return False
+def is_cut(made: socket.socket) -> bool:
+    """Whether nobody is there to take one more byte."""
+    try:
+        made.sendall(b"G")
+    except ConnectionError:
+        return True
+    return False
 
+
+def test_a_client_that_goes_on_after_the_last_word_is_cut(server: Running) -> None:
     with server.connect() as made:
         made.sendall(b"\x00")
         assert problem(read_all(made))[0] == 400
-        until(is_cut)
+        until(lambda: is_cut(made))
+
+
+@pytest.mark.parametrize("last", [b"Connection: keep-alive", b"Connection: close"])
+def test_a_client_that_takes_nothing_of_a_complete_answer_is_cut(
+    server: Running, last: bytes
+) -> None:
+    with server.connect() as made:
+        made.sendall(request(b"GET /big HTTP/1.1", b"Host: x", last))
+        until(lambda: is_cut(made))
 
 
 def test_many_slow_connections_leave_the_others_alone(server: Running) -> None:

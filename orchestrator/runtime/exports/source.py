@@ -126,7 +126,8 @@ class ExportSource:
             limit = min(self.rows, last - after)
             page = partial(events.page, id=self.id, after=after, limit=limit, max_bytes=PAGE_BYTES)
             found = await self.database.read(page)
-            if not found:  # only a task that is being deleted has less than was counted
+            if not found or found[-1].seq != after + len(found):
+                # Only of a task that is being deleted something is missing.
                 raise TaskNotFound(self.task_id)
             yield found
             after = found[-1].seq

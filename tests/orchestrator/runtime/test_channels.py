@@ -379,3 +379,19 @@ async def test_a_closed_reader_lets_go_of_who_followed_it() -> None:
     reader.close()
     assert not reader.push(b"late", 1)
     assert pushed.frames == []
+
+
+async def test_a_push_that_raises_keeps_no_other_reader_from_the_event() -> None:
+    log = Log()
+    broken, other = log.open(), log.open()
+
+    def raises(frames: bytes) -> bool:
+        raise OSError("the connection is gone")
+
+    broken.follow(raises)
+    pushed = Pushed(other)
+    waiting = await waits(broken), await waits(other)
+    log.add(2)
+    assert pushed.frames == [log.frames()]
+    assert await waiting[0] == log.frames()
+    waiting[1].cancel()

@@ -303,3 +303,22 @@ async def test_what_waits_for_room_when_the_task_ends_is_told() -> None:
 async def _end_all(b: Bench) -> None:
     await b.end(last=True)
     await b.finish()
+
+
+async def test_what_showing_an_event_trips_over_does_not_hold_up_the_run() -> None:
+    async with bench() as b:
+
+        def trip(appended: Appended) -> None:
+            raise RuntimeError("whoever looks on")
+
+        b.recorder = LogRecorder(
+            b.writer, b.run, trip, clock=Clock(), active_ms=0, log_bytes=0, max_log_bytes=10**9
+        )
+        async with asyncio.timeout(10):
+            await b.start()
+            await b.say(content="one")
+            await b.end()
+            await b.finish()
+        log = await b.log()
+        assert check_log(log) is None
+        assert log[-1]["type"] == "task_complete"

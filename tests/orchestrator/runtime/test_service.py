@@ -22,6 +22,7 @@ from orchestrator.errors import (
     UnknownIdempotencyKey,
 )  # fmt: skip
 from orchestrator.runtime.service import TaskService
+from orchestrator.store.database import Database
 from orchestrator.store.listing import TaskFilter
 from tests.grammar import check_prefix, parse_frames
 from tests.orchestrator.teams import (
@@ -624,3 +625,30 @@ async def test_a_hundred_tasks_of_twenty_owners_all_end_and_free_their_slots() -
             check_prefix(frames, frames)
         await eventually(lambda: opened.worker._taken == 0)
         assert await opened.counts() == {}
+
+
+async def test_a_page_of_the_log_and_where_the_log_ends_are_read_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    go_on = asyncio.Event()
+
+    async def work(context: AgentContext) -> None:
+        await go_on.wait()
+        await context.write("more")
+
+    read = Database.read
+
+    async def read_slowly(self: Database, function: Any) -> Any:
+        answer = await read(self, function)
+        go_on.set()  # the log grows behind each read
+        await eventually(lambda: opened.worker.running == 0)
+        return answer
+
+    async with service(team(a=work)) as opened:
+        submission = await submit(opened, "a")
+        monkeypatch.setattr(Database, "read", read_slowly)
+        page, task = await opened.events(submission.task_id, owner=OWNER, after=0, limit=100)
+        assert page[-1].seq == task.last_seq < 5
+        monkeypatch.undo()
+        page, task = await opened.events(submission.task_id, owner=OWNER, after=0, limit=100)
+        assert page[-1].seq == task.last_seq == 5
