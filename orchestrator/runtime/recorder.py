@@ -142,13 +142,14 @@ class LogRecorder:
         id = await artifacts.save(
             self._writer, self._run, role, attempt, artifact, content, now=self._clock.wall_ms()
         )
-        await self.flush()
-        show = partial(
-            artifacts.show, artifact=id, run=self._run, draft=draft,
-            active_ms=self.active_ms, now=self._clock.wall_ms(),
-        )  # fmt: skip
-        # A future of its own: whoever waits may be cancelled, the transaction is not.
-        await self._writer.submit(show, self._show, rows=2, waits=True)
+        with artifacts.discarding(self._writer, id):
+            await self.flush()
+            show = partial(
+                artifacts.show, artifact=id, run=self._run, draft=draft,
+                active_ms=self.active_ms, now=self._clock.wall_ms(),
+            )  # fmt: skip
+            # A future of its own: whoever waits may be cancelled, the transaction is not.
+            await self._writer.submit(show, self._show, rows=2, waits=True)
 
     async def checkpoint(self, role: str, attempt: int, state: str) -> None:
         """See `Recorder.checkpoint`."""

@@ -484,14 +484,15 @@ class TaskService:
         created = created_event(self.registry, request, now)
         if (seconds := self.house.estimates.of(request)) is not None:
             created.fields["estimatedSeconds"] = seconds
-        claimed = self._worker.reserve(owner)
+        text, team = request.to_json(), self.registry.team(request.selected_agents)
+        claimed = self._worker.reserve(owner)  # last: what raises must not leave with a slot
         return NewTask(
             task_id=self._clock.task_id(),
             owner=owner,
             title=request.shown_title,
             description=request.description,
-            request=request.to_json(),
-            agents=self.registry.team(request.selected_agents).json,
+            request=text,
+            agents=team.json,
             labels=to_json(request.metadata) if request.metadata else "{}",
             job_type=request.job_type or "manual",
             trigger_source=request.trigger_source,

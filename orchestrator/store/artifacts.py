@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterator
 from functools import partial
 
 from sqlmodel import Session, col, select
@@ -14,6 +18,8 @@ from orchestrator.store.events import Appended, RunKey
 from orchestrator.store.tables import Artifact, ArtifactPiece
 from orchestrator.store.writer import Writer
 
+logger = logging.getLogger(__name__)
+
 PIECE_BYTES = 256 * 1024  # one piece, one transaction: nobody waits long behind an upload
 
 
@@ -24,10 +30,23 @@ async def save(
     """Store an artifact that nobody sees yet; returns its id for `show`."""
     new = partial(_insert, run=run, role=role, attempt=attempt, artifact=artifact, now=now)
     id = await writer.submit(new, waits=True)
-    for index, start in enumerate(range(0, len(content), PIECE_BYTES)):
-        piece = content[start : start + PIECE_BYTES]
-        await writer.submit(partial(_insert_piece, id, index, piece), size=len(piece), waits=True)
+    with discarding(writer, id):
+        for index, start in enumerate(range(0, len(content), PIECE_BYTES)):
+            piece = content[start : start + PIECE_BYTES]
+            insert = partial(_insert_piece, id, index, piece)
+            await writer.submit(insert, size=len(piece), waits=True)
     return id
+
+
+@contextlib.contextmanager
+def discarding(writer: Writer, artifact: int) -> Iterator[None]:
+    """Remove an artifact that stays invisible, if this block is left before its end."""
+    try:
+        yield
+    except (Exception, asyncio.CancelledError):  # also when the agent is stopped
+        # Behind whatever is under way: if that makes it visible, it stays.
+        writer.post(partial(_discard, artifact), _discarded, _not_discarded, waits=True)
+        raise
 
 
 def show(
@@ -103,6 +122,20 @@ def _insert(
         (run.id, role, artifact.name, attempt, artifact.media_type, artifact.size, now),
     )
     return int(cursor.fetchone()[0])
+
+
+def _discard(artifact: int, connection: Connection) -> None:
+    hidden = "SELECT id FROM artifact WHERE id = ? AND NOT visible"
+    connection.execute(f"DELETE FROM artifact_piece WHERE artifact IN ({hidden})", (artifact,))
+    connection.execute("DELETE FROM artifact WHERE id = ? AND NOT visible", (artifact,))
+
+
+def _discarded(answer: None) -> None:
+    """Nobody waits for it."""
+
+
+def _not_discarded(error: BaseException) -> None:
+    logger.warning("half an artifact stays until the next start: %s", error)
 
 
 def _insert_piece(id: int, number: int, data: bytes, connection: Connection) -> None:

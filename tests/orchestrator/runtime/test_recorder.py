@@ -320,5 +320,5 @@ async def test_what_showing_an_event_trips_over_does_not_hold_up_the_run() -> No
             await b.end()
             await b.finish()
         log = await b.log()
-        assert check_log(log) is None
+        check_log(log)
         assert log[-1]["type"] == "task_complete"

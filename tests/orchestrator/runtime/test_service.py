@@ -652,3 +652,29 @@ async def test_a_page_of_the_log_and_where_the_log_ends_are_read_together(
         monkeypatch.undo()
         page, task = await opened.events(submission.task_id, owner=OWNER, after=0, limit=100)
         assert page[-1].seq == task.last_seq == 5
+
+
+async def test_a_request_that_cannot_be_stored_takes_no_slot() -> None:
+    async with service(team(a=speak), settings(max_concurrent_tasks=1)) as opened:
+        for _ in range(2):
+            with pytest.raises(Exception, match="serialize"):
+                await submit(opened, "a", inputs={"x": object()})
+        assert types(await run_task(opened, "a"))[-1] == "task_complete"
+
+
+async def test_an_artifact_whose_agent_is_stopped_meanwhile_leaves_nothing() -> None:
+    async def work(context: AgentContext) -> None:
+        await context.save_artifact("big", bytes(60_000_000))
+
+    async with service(team(a=work)) as opened:
+        with contextlib.closing(opened.database.connect()) as connection:
+
+            def pieces() -> int:
+                return int(connection.execute("SELECT count(*) FROM artifact_piece").fetchone()[0])
+
+            submission = await submit(opened, "a")
+            await eventually(lambda: pieces() > 0)
+            await opened.cancel(submission.task_id, owner=OWNER, requested_by=OWNER)
+            await read_to_end(submission.reader)
+            assert await opened.artifacts(submission.task_id, owner=OWNER) == []
+            await eventually(lambda: pieces() == 0)
