@@ -180,7 +180,12 @@ OPERATIONS: dict[Handler, Operation] = {
     ),
     tasks.active: Operation(
         summary="The caller's unfinished tasks", tag=TASKS,
-        answers=(Answer(200, "At most 200.", an.TaskList),),
+        answers=(
+            Answer(
+                200, "At most 200.", an.TaskList, JSON,
+                {"Link": "The list of the others, `rel=\"next\"`."},
+            ),
+        ),
     ),
     tasks.show: Operation(
         summary="The snapshot of a task", tag=TASKS,

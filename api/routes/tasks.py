@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from api.endpoint import Call
@@ -11,6 +12,7 @@ from api.errors import InvalidParameter
 from api.headers import parse_cursor, query_values, read_cursor
 from api.routes.parameters import LAST_EVENT_ID, flag, refuse_others, statuses
 from orchestrator.store.listing import TaskFilter
+from orchestrator.tasks import END_STATES, TaskStatus
 
 PAGE = 50
 MAX_PAGE = 200  # a page is built in memory
@@ -31,19 +33,16 @@ async def index(call: Call) -> None:
     entries, more = await call.components.service.list(
         _filter(call), stuck=flag(call, "stuck"), before=before, limit=limit
     )
-    body: dict[str, object] = {"tasks": entries}
-    headers = []
-    if more is not None:
-        body["nextCursor"] = str(more)
-        headers.append((b"link", f'<{_next_page(call, more)}>; rel="next"'.encode()))
-    await call.answer(body, headers=headers)
+    query = parse_qsl(call.scope["query_string"].decode("ascii", "replace"))
+    await _page(call, entries, more, query)
 
 
 async def active(call: Call) -> None:
-    """`GET /api/tasks/active`: the caller's unfinished tasks."""
+    """`GET /api/tasks/active`: the caller's unfinished tasks; above a page the list goes on."""
     wanted = TaskFilter(owner=call.principal.subject, unfinished=True, archived=True)
-    entries, _ = await call.components.service.list(wanted, before=None, limit=MAX_PAGE)
-    await call.answer({"tasks": entries})
+    entries, more = await call.components.service.list(wanted, before=None, limit=MAX_PAGE)
+    unfinished = ",".join(status for status in TaskStatus if status not in END_STATES)
+    await _page(call, entries, more, [("status", unfinished)])
 
 
 async def show(call: Call) -> None:
@@ -147,7 +146,15 @@ def _time(call: Call, name: str) -> int | None:
     return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
-def _next_page(call: Call, cursor: int) -> str:
-    pairs = parse_qsl(call.scope["query_string"].decode("ascii", "replace"))
-    kept = [(name, value) for name, value in pairs if name != "cursor"]
-    return f"{call.url('/api/tasks')}?{urlencode([*kept, ('cursor', cursor)])}"
+async def _page(
+    call: Call, entries: list[dict[str, Any]], more: int | None, query: list[tuple[str, str]]
+) -> None:
+    """Answer with a page; the next one is the list with this query behind the cursor `more`."""
+    body: dict[str, Any] = {"tasks": entries}
+    headers = []
+    if more is not None:
+        body["nextCursor"] = str(more)
+        kept = [(name, value) for name, value in query if name != "cursor"]
+        link = f"{call.url('/api/tasks')}?{urlencode([*kept, ('cursor', more)])}"
+        headers.append((b"link", f'<{link}>; rel="next"'.encode()))
+    await call.answer(body, headers=headers)

@@ -231,6 +231,18 @@ async def test_lists_are_newest_first_and_every_filter_narrows_them(tmp_path: Pa
         assert [entry["taskId"] for entry in active] == [ids[6]]
 
 
+async def test_no_unfinished_task_is_left_out_however_many_there_are(tmp_path: Path) -> None:
+    async with inside(tmp_path, runner_autostart=False) as alice:
+        ids = set(await asyncio.gather(*(alice.submit(TWO) for _ in range(201))))
+        first = await alice.call("GET", "/api/tasks/active")
+        link = str(first.header("link")).partition(">")[0].removeprefix("<")
+        rest = await alice.call("GET", link)
+        found = [e["taskId"] for page in (first, rest) for e in page.json()["tasks"]]
+        assert (len(found), set(found)) == (201, ids)
+        assert first.json()["nextCursor"] in link
+        assert rest.header("link") is None
+
+
 async def test_pages_of_a_list_hold_each_task_once_while_new_ones_come(tmp_path: Path) -> None:
     async with inside(tmp_path) as alice:
         ids = [await alice.submit({**TWO, "metadata": {"a b&": "c d&"}}) for _ in range(11)]
