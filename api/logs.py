@@ -123,10 +123,20 @@ class _Handler(logging.StreamHandler[Any]):
         self._timer = None
         records, self._records = self._records, []
         if records:
-            lines = [_noted(*r) if isinstance(r, tuple) else self.format(r) for r in records]
+            lines = [_noted(*r) if isinstance(r, tuple) else self._line(r) for r in records]
             with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
                 self.stream.write("\n".join([*lines, ""]))
                 super().flush()
+
+    def _line(self, record: logging.LogRecord) -> str:
+        try:
+            return self.format(record)
+        except Exception as error:  # of whoever logs so; the lines beside it are written
+            facts = {
+                "name": record.name, "levelno": record.levelno, "levelname": record.levelname,
+                "msg": f"a line could not be written ({type(error).__name__})",
+            }  # fmt: skip
+            return self.format(logging.makeLogRecord(facts))
 
     def _is_due(self) -> bool:
         """Whether the running loop will write soon; False without one."""

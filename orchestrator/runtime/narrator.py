@@ -72,6 +72,9 @@ class Narrator:
         if self._idle:
             self._idle = False
             self._log.add(0, "info", "Found %s.", _counted(waiting + 1))
+        # A run of this task that was lost may not have come to its end yet.
+        if (lost := self._slots.pop(task_id, None)) is not None and lost.number:
+            heapq.heappush(self._free, lost.number)
         number = heapq.heappop(self._free) if self._free else 0
         task = TaskName(task_id, request.shown_title, owner)
         self._slots[task_id] = Slot(number, task, self._clock.monotonic())

@@ -67,6 +67,20 @@ def test_a_line_is_one_json_object_with_its_context(lines: io.StringIO) -> None:
     }
 
 
+async def test_a_line_that_cannot_be_written_takes_no_other_with_it(lines: io.StringIO) -> None:
+    (ours,) = [handler for handler in logging.getLogger().handlers if hasattr(handler, "note")]
+    log.info("before")
+    # To this handler alone: that of the tests raises.
+    facts = {"name": "a.b", "levelno": 20, "levelname": "INFO", "msg": "%d", "args": (TOKEN,)}
+    ours.handle(logging.makeLogRecord(facts))
+    log.info("after")
+    before, bad, after = parsed(lines)
+    assert (before["message"], after["message"]) == ("before", "after")
+    assert bad["message"] == "a line could not be written (TypeError)"
+    assert (bad["logger"], bad["level"]) == ("a.b", "info")
+    assert TOKEN not in lines.getvalue()
+
+
 def test_lines_of_tasks_look_like_all_others_and_keep_their_order(lines: io.StringIO) -> None:
     activity = ActivityLog("orchestrator.somewhere")
     activity("task started", {"task_id": "t1", "attempt": 2, "agents": ["a"], "code": None})
