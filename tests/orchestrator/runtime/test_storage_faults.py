@@ -87,7 +87,7 @@ def test_a_fault_at_any_commit_is_waited_out(
                     break
             except StorageError:
                 continue  # it could not even begin: it said so, ended, and is started again
-            assert here.drained and not drained, "the process died of it"  # by itself, once
+            assert here.drained > drained, "the process died of it"  # but by itself, once
         assert not here.life.fatal
         finish(here, ends)
         if not fault.struck:
