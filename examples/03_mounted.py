@@ -31,7 +31,8 @@ from api.auth import READ, make_token
 from api.settings import Settings
 from orchestrator import AgentContext, AgentRegistry, TaskRequest
 from orchestrator.runtime.channels import Reader
-from orchestrator.runtime.service import Submission, TaskService
+from orchestrator.runtime.service import TaskService
+from orchestrator.runtime.submitting import Submission
 from orchestrator.tasks import body_hash
 
 SHOP = "the-shop"  # whose tasks they are

@@ -10,7 +10,7 @@ from api.endpoint import Call
 from api.errors import ApiError, Header, InvalidLastEventId
 from api.headers import header_values, parse_cursor, parse_idempotency_key, parse_prefer
 from orchestrator.runtime.channels import Reader
-from orchestrator.runtime.service import Submission
+from orchestrator.runtime.submitting import Submission
 from orchestrator.tasks import body_hash
 
 

@@ -6,66 +6,41 @@ together: database, writer, channels, worker.
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from orchestrator.activity import ActivityLog
 from orchestrator.agents import AgentRegistry
 from orchestrator.errors import (
     CursorBeyondEnd,
-    Draining,
-    FieldError,
-    IdempotencyMismatch,
-    InvalidRequest,
-    Overloaded,
     TaskNotFound,
-    UnknownIdempotencyKey,
 )  # fmt: skip
-from orchestrator.events import to_json
-from orchestrator.runs import RunOptions, created_event, first_starts
+from orchestrator.runs import RunOptions
 from orchestrator.runtime.channels import Channels, Reader
 from orchestrator.runtime.controls import Controls
-from orchestrator.runtime.dispatch import Delivery
 from orchestrator.runtime.exports.source import ExportSource
 from orchestrator.runtime.housekeeping import Housekeeping
 from orchestrator.runtime.recovery import recover
 from orchestrator.runtime.runner import Runner
 from orchestrator.runtime.sharing import Sharing
 from orchestrator.runtime.snapshots import listed, read_only, snapshot
+from orchestrator.runtime.submitting import Submitter
 from orchestrator.runtime.vitals import Vitals, read_vitals
 from orchestrator.runtime.watchdog import Watchdog
 from orchestrator.runtime.worker import Worker
 from orchestrator.settings import RuntimeSettings
-from orchestrator.store import artifacts, events, listing, signing_keys, submissions
+from orchestrator.store import artifacts, events, listing, signing_keys
 from orchestrator.store.database import Database, Session
-from orchestrator.store.events import RunKey, StoredEvent
+from orchestrator.store.events import StoredEvent
 from orchestrator.store.listing import TaskFilter
-from orchestrator.store.submissions import NewTask, Submitted
 from orchestrator.store.tables import Artifact, Task
-from orchestrator.store.tasks import Claimed
 from orchestrator.store.writer import Writer
-from orchestrator.tasks import END_STATES, TaskRequest, TaskStatus, request_hash
-
-log = ActivityLog(__name__)
+from orchestrator.tasks import TaskStatus
 
 _RUNNING = frozenset({TaskStatus.RUNNING})
 NODE = "local"  # the one process of a SQLite file
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
-    """A task that is stored."""
-
-    task_id: str
-    status: str
-    replayed: bool
-    """Whether an earlier request with the same key has stored it."""
-    reader: Reader | None
-    """A cursor before the first event, if one was asked for."""
 
 
 class TaskService:
@@ -101,14 +76,22 @@ class TaskService:
         self._options = options
         self._settings = settings
         self._clock = options.clock
-        self._entering = 0  # tasks that are being stored and will wait for a slot
         self._controls = Controls(writer, channels, worker, clock=self._clock, settings=settings)
         self.sharing = Sharing(database, writer)
         """Who may read whose tasks."""
         self.watchdog: Watchdog | None = None
         """Who notices that the loop stands, once somebody does."""
-        self.draining = False
+        self._submitter = Submitter(
+            database, writer, channels, worker, house.estimates, options,
+            settings=settings, attach=self.attach, node=NODE,
+        )  # fmt: skip
+        self.submit = self._submitter.submit
+        """Store a task and let it run. See `Submitter.submit`."""
+
+    @property
+    def draining(self) -> bool:
         """Whether no new tasks are taken."""
+        return self._submitter.draining
 
     @property
     def registry(self) -> AgentRegistry:
@@ -129,98 +112,6 @@ class TaskService:
     def database(self) -> Database:
         """Where everything is."""
         return self._database
-
-    async def submit(
-        self,
-        request: TaskRequest,
-        *,
-        owner: str,
-        idempotency_key: str | None = None,
-        body_hash: str | None = None,
-        attach: bool = False,
-        after: int | None = None,
-        admit: Callable[[], None] = lambda: None,
-    ) -> Submission:
-        """Store a task and let it run.
-
-        A repeat of an accepted request is a read: it is answered before any limit is looked at.
-
-        Args:
-            request: What to do.
-            owner: Whose task it is.
-            idempotency_key: The same key names the same task, whatever happens in between.
-            body_hash: SHA-256 of the body as sent; a repeat must have the same. None for that of
-                the request.
-            attach: Whether to return a reader.
-            after: Number of the last event the caller has, if this is a repeat.
-            admit: Called before anything new is stored; raises to refuse it.
-
-        Raises:
-            UnknownIdempotencyKey: There is a cursor, but no task to read.
-            CursorBeyondEnd: The task's log is shorter than that.
-            IdempotencyMismatch: The key was used with another body.
-            InvalidRequest: An agent, provider or task it names cannot be used.
-            LimitExceeded: The owner has too many unfinished tasks.
-            Overloaded: Too many tasks of all owners wait for a slot.
-            Draining: The process takes no new tasks.
-            StorageFull: No room; nothing was stored.
-        """
-        if idempotency_key is not None:
-            body_hash = body_hash or request_hash(request)
-            found = await self._find_key(owner, idempotency_key, body_hash)
-            if found is not None:
-                return await self._replayed(
-                    found.task_id, found.status, owner=owner, attach=attach, after=after
-                )
-        if after is not None:
-            raise UnknownIdempotencyKey
-        if self.draining:
-            raise Draining
-        self._check(request)
-        admit()
-        new = self._new_task(request, owner, idempotency_key, body_hash)
-        reserved = new.node is not None
-        self._enter_queue(not reserved)
-        reader: Reader | None = None
-        gone = False
-
-        def committed(submitted: Submitted) -> None:
-            nonlocal reader
-            self._entering -= not reserved
-            if attach and not submitted.replayed and not gone:
-                reader = self._open(submitted)
-            if not stored.done():  # first, so that the first event is sent before the run begins
-                stored.set_result(submitted)
-            self._start(submitted, request, new, reserved=reserved)
-
-        def failed(error: BaseException) -> None:
-            self._entering -= not reserved
-            if reserved:
-                self._worker.release(owner)
-            if not stored.done():
-                stored.set_exception(error)
-
-        stored: asyncio.Future[Submitted] = asyncio.get_running_loop().create_future()
-        submit = partial(submissions.submit, new=new)
-        self._writer.post(submit, committed, failed, rows=4, size=len(new.request))
-        try:
-            submitted = await stored
-        except asyncio.CancelledError:  # the caller went; the task is stored all the same and runs
-            gone = True
-            if reader is not None:
-                reader.close()
-            raise
-        if submitted.replayed:  # somebody else's submit came in between
-            return await self._replayed(
-                submitted.task_id, submitted.status, owner=owner, attach=attach, after=after
-            )
-        log("task accepted", {"task_id": submitted.task_id, "agents": request.selected_agents})
-        return Submission(
-            task_id=submitted.task_id,
-            status=submitted.status,
-            replayed=False,
-            reader=reader,
-        )
 
     async def attach(
         self, task_id: str, *, owner: str | None, shared: bool = False, after: int = 0
@@ -462,93 +353,11 @@ class TaskService:
 
     async def drain(self, seconds: float) -> None:
         """Take no new tasks, let running ones end, hand the rest back to the queue."""
-        self.draining = True
+        self._submitter.draining = True
         self.house.close()
         await self._worker.drain(seconds)
         self._controls.close()
         self.house.removal.close()
-
-    # -- submitting --------------------------------------------------------------------------
-
-    def _check(self, request: TaskRequest) -> None:
-        self.registry.check(request.selected_agents)
-        if request.provider is not None:
-            raise InvalidRequest(
-                FieldError("/provider", f"there is no provider {request.provider!r}")
-            )
-
-    def _new_task(
-        self, request: TaskRequest, owner: str, key: str | None, body_hash: str | None
-    ) -> NewTask:
-        now = self._clock.wall_ms()
-        created = created_event(self.registry, request, now)
-        if (seconds := self.house.estimates.of(request)) is not None:
-            created.fields["estimatedSeconds"] = seconds
-        text, team = request.to_json(), self.registry.team(request.selected_agents)
-        claimed = self._worker.reserve(owner)  # last: what raises must not leave with a slot
-        return NewTask(
-            task_id=self._clock.task_id(),
-            owner=owner,
-            title=request.shown_title,
-            description=request.description,
-            request=text,
-            agents=team.json,
-            labels=to_json(request.metadata) if request.metadata else "{}",
-            job_type=request.job_type or "manual",
-            trigger_source=request.trigger_source,
-            priority=request.priority or 0,
-            after=request.after or (),
-            idempotency_key=key,
-            body_hash=body_hash,
-            max_unfinished=self._settings.max_tasks_per_owner,
-            node=NODE if claimed else None,
-            created=created,
-            starts=first_starts(self.registry, request, now) if claimed else (),
-            now=now,
-        )
-
-    def _enter_queue(self, enters: bool) -> None:
-        """Count a task that is on its way into the queue, or refuse it."""
-        most = self._settings.max_queued_tasks
-        if enters and self._worker.queued + self._entering >= most:
-            raise Overloaded("queued tasks", most)
-        self._entering += enters
-
-    def _open(self, submitted: Submitted) -> Reader:
-        reader = self._channels.open(submitted.id, after=0, page=submitted.events)
-        reader.known(last_seq=submitted.events[-1].seq, ended=submitted.status in END_STATES)
-        return reader
-
-    def _start(
-        self, submitted: Submitted, request: TaskRequest, new: NewTask, *, reserved: bool
-    ) -> None:
-        """What follows the commit of a submit; runs on the loop right after it."""
-        if submitted.epoch and not submitted.replayed:
-            key = RunKey(submitted.id, submitted.task_id, submitted.epoch)
-            begun = [start.fields["agentRole"] for start in new.starts]
-            self._worker.run(Claimed(key, new.owner, "", 0, 0), request, begun)
-            return
-        if reserved:
-            self._worker.release(new.owner)
-        queued = submitted.status == TaskStatus.QUEUED and not submitted.replayed
-        if queued and not submitted.waits_for_others:
-            self._worker.offer(
-                Delivery(submitted.id, submitted.task_id, new.owner, new.priority, 1)
-            )
-
-    async def _find_key(self, owner: str, key: str, body_hash: str) -> Task | None:
-        task = await self._database.read(partial(listing.find_key, owner=owner, key=key))
-        if task is not None and task.body_hash != body_hash:
-            raise IdempotencyMismatch
-        return task
-
-    async def _replayed(
-        self, task_id: str, status: str, *, owner: str, attach: bool, after: int | None
-    ) -> Submission:
-        reader = await self.attach(task_id, owner=owner, after=after or 0) if attach else None
-        return Submission(task_id=task_id, status=status, replayed=True, reader=reader)
-
-    # -- the rest ----------------------------------------------------------------------------
 
     async def _pieces(self, artifact: int) -> AsyncIterator[bytes]:
         after = -1

@@ -17,7 +17,8 @@ from orchestrator.events import Event
 from orchestrator.orchestrator import Orchestrator, TaskResult
 from orchestrator.runtime.assembly import open_service
 from orchestrator.runtime.channels import Reader
-from orchestrator.runtime.service import Submission, TaskService
+from orchestrator.runtime.service import TaskService
+from orchestrator.runtime.submitting import Submission
 from orchestrator.settings import RuntimeSettings
 from orchestrator.tasks import TaskRequest
 from tests.grammar import check_log, parse_frames, split_frames

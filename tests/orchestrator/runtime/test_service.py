@@ -113,7 +113,7 @@ async def test_a_repeat_is_a_read_answered_before_every_limit() -> None:
         first.reader.close()
         with pytest.raises(LimitExceeded):
             await submit(opened, "a")
-        opened.draining = True
+        opened._submitter.draining = True
         with pytest.raises(Draining):
             await submit(opened, "a")
 
@@ -124,7 +124,7 @@ async def test_a_repeat_is_a_read_answered_before_every_limit() -> None:
             request("gone"), owner=OWNER, idempotency_key="k", body_hash="hash", admit=refuse
         )
         assert (again.task_id, again.replayed) == (first.task_id, True)
-        opened.draining = False
+        opened._submitter.draining = False
 
 
 async def test_a_key_belongs_to_its_owner_and_its_body() -> None:

@@ -43,7 +43,7 @@ from orchestrator.errors import (
     TaskConflict,
     TaskNotFound,
 )  # fmt: skip
-from orchestrator.runtime.service import Submission
+from orchestrator.runtime.submitting import Submission
 from orchestrator.tasks import END_STATES
 from tests.grammar import check_log, check_prefix, split_frames
 from tests.orchestrator.runtime.virtual import (
