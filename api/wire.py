@@ -79,10 +79,13 @@ class Wire:
             chunk: Made by `chunked`.
 
         Returns:
-            False when the client does not keep up or is gone; nothing was written then.
+            False when the client does not keep up or is gone, or the answer is over; nothing was
+            written then.
         """
         cycle = self._cycle
         if cycle.flow.write_paused or self._is_gone() or not cycle.chunked_encoding:
+            return False
+        if cycle.response_complete:  # the next answer on this connection would be spoilt
             return False
         cycle.transport.write(chunk)
         self.pushed += len(chunk)

@@ -153,6 +153,23 @@ def test_on_a_connection_that_was_ended_nothing_is_written_and_nothing_raised(
     assert took == [False]
 
 
+def test_a_push_right_after_the_end_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    took: list[bool] = []
+
+    class Late(Said):
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            wire: Wire = scope["extensions"][WIRE]
+            await send(START)
+            await send(LAST)
+            took.append(wire.push(chunked(b"late")))
+
+    monkeypatch.setattr(raw, "App", Late)
+    with raw.serving("asyncio", StreamProtocol) as running:
+        received = running.exchange(raw.GET + raw.LAST_GET)
+    assert took == [False, False]
+    assert b"late" not in received
+
+
 def test_an_answer_that_is_over_holds_nothing_of_its_request(
     said: tuple[Said, raw.Running],
 ) -> None:
