@@ -115,10 +115,7 @@ class AgentContext:
             failed: Items that could not be done.
             eta_seconds: Seconds this attempt will still take.
         """
-        return self._reporter.progress(
-            message=message, progress=progress, done=done, total=total, failed=failed,
-            eta_seconds=eta_seconds,
-        )  # fmt: skip
+        return self._reporter.progress(message, progress, done, total, failed, eta_seconds)
 
     def write(self, text: str) -> Coroutine[Any, Any, None]:
         """Append to the output text. Returns when accepted; waits only while the buffer is full.

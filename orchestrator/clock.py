@@ -37,14 +37,23 @@ class Clock:
 
     def __init__(self, entropy: random.Random | None = None) -> None:
         self.entropy = entropy or PooledEntropy()
+        self._loop_time = _running_loops_time
+
+    def bind(self) -> None:
+        """Measure with the loop that runs now, whichever runs later.
+
+        A process that lives on one loop need not ask each time which one it is: that is a system
+        call.
+        """
+        self._loop_time = asyncio.get_running_loop().time
 
     def wall_ms(self) -> int:
         """Milliseconds since 1970 UTC, for timestamps; may jump."""
         return time.time_ns() // 1_000_000
 
     def monotonic(self) -> float:
-        """Seconds on the running loop's clock, for durations; never jumps back."""
-        return asyncio.get_running_loop().time()
+        """Seconds on the loop's clock, for durations; never jumps back."""
+        return self._loop_time()
 
     def task_id(self) -> str:
         """A new UUID v4."""
@@ -53,6 +62,10 @@ class Clock:
         bits = bits & ~(0xF000 << 64) | (4 << 76)
         text = f"{bits & ~(0xC000 << 48) | (0x8000 << 48):032x}"
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def _running_loops_time() -> float:
+    return asyncio.get_running_loop().time()
 
 
 class Timestamps:

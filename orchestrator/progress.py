@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -107,8 +107,8 @@ class Reporter:
     """
 
     __slots__ = (
-        "_clock", "_closed", "_limits", "_recorder", "_safe_characters", "_text", "_text_bytes",
-        "artifacts", "attempt", "checkpointed", "role",
+        "_clock", "_head", "_limits", "_recorder", "_safe_characters", "_text", "_text_bytes",
+        "artifacts", "attempt", "checkpointed", "closed", "role",
     )  # fmt: skip
 
     def __init__(
@@ -119,12 +119,14 @@ class Reporter:
         self.artifacts: dict[str, ArtifactInfo] = {}
         self.checkpointed: str | None = None
         """JSON text of what `checkpoint` stored last."""
+        self.closed = False
+        """Whether the attempt has ended."""
+        self._head: dict[str, Any] = {"agentRole": role, "attempt": attempt}
         self._recorder = recorder
         self._limits = limits
         # A character takes at most 4 bytes, 6 once it is escaped.
         self._safe_characters = limits.max_event_bytes // 6
         self._clock = clock
-        self._closed = False
         self._text: list[str] = []
         self._text_bytes = 0
 
@@ -133,24 +135,16 @@ class Reporter:
         """Everything written so far."""
         return "".join(self._text)
 
-    @property
-    def closed(self) -> bool:
-        """Whether the attempt has ended."""
-        return self._closed
-
     def close(self) -> None:
         """From now on every call raises `AttemptClosed`."""
-        self._closed = True
+        self.closed = True
 
     def draft(self, type: str, fields: dict[str, Any]) -> Draft:
         """An event of this attempt."""
-        return Draft(
-            type, {"agentRole": self.role, "attempt": self.attempt, **fields}, self._clock.wall_ms()
-        )
+        return Draft(type, {**self._head, **fields}, self._clock.wall_ms())
 
     async def progress(
         self,
-        *,
         message: str | None,
         progress: float | None,
         done: int | None,
@@ -158,10 +152,11 @@ class Reporter:
         failed: int | None,
         eta_seconds: float | None,
     ) -> None:
-        """See `AgentContext.progress`."""
-        fields: dict[str, Any] = {}
+        """See `AgentContext.progress`; all by position, as this is called for every event."""
+        fields = self._head.copy()
         if message is not None:
-            fields["message"] = self._cut(message)
+            plain = len(message) <= self._safe_characters and message.isascii()
+            fields["message"] = message if plain else self._cut(message)
         if progress is None and done is not None and total:
             progress = done / total
         if progress is not None and math.isfinite(progress):
@@ -174,27 +169,22 @@ class Reporter:
             fields["itemsFailed"] = _count(failed)
         if eta_seconds is not None and math.isfinite(eta_seconds):
             fields["etaSeconds"] = max(0.0, round(eta_seconds, 1))
-        if fields:
-            await self._progress(fields)
+        if len(fields) > len(self._head) and (draft := self._offer(fields)) is not None:
+            await self._recorder.record(draft)
 
-    async def write(self, text: str) -> None:
+    def write(self, text: str) -> Coroutine[Any, Any, None]:
         """See `AgentContext.write`."""
-        if text:
-            self._check_open()
-            self._count(text)
-            await self._pieces("content", self._clean(text))
+        return self._pieces("content", text)
 
-    async def reason(self, text: str) -> None:
+    def reason(self, text: str) -> Coroutine[Any, Any, None]:
         """Report a piece of reasoning, which is never part of the output."""
-        if text:
-            self._check_open()
-            self._count(text)
-            await self._pieces("reasoning", self._clean(text))
+        return self._pieces("reasoning", text)
 
     async def tool(self, call_id: str, name: str, state: str) -> None:
         """Report a tool call: started, finished or failed."""
         call = {"callId": cleaned(call_id), "name": cleaned(name), "state": state}
-        await self._progress({"tool": call})
+        if (draft := self._offer({**self._head, "tool": call})) is not None:
+            await self._recorder.record(draft)
 
     def check_output(self, output: Any) -> None:
         """Raise `OutputLimitExceeded` when a JSON output is larger than an agent's may be."""
@@ -235,17 +225,23 @@ class Reporter:
         self._check_open()
         await self._recorder.store_process_group(self.role, self.attempt, group, started)
 
-    async def _progress(self, fields: dict[str, Any]) -> None:
+    def _offer(self, fields: dict[str, Any]) -> Draft | None:
+        """Report an `agent_progress`; returns it when the recorder has to be waited for."""
         self._check_open()
-        draft = self.draft("agent_progress", fields)
-        if not self._recorder.accept(draft):
-            await self._recorder.record(draft)
+        draft = Draft("agent_progress", fields, self._clock.wall_ms())
+        return None if self._recorder.accept(draft) else draft
 
     async def _pieces(self, field: str, text: str) -> None:
+        if not text:
+            return
+        self._check_open()
+        self._count(text)
+        text = self._clean(text)
         size = len(text) if self._is_one_event(text) else self._safe_characters
         for start in range(0, len(text), size):
             piece = text if len(text) <= size else text[start : start + size]
-            await self._progress({field: piece})
+            if (draft := self._offer({**self._head, field: piece})) is not None:
+                await self._recorder.record(draft)
             if field == "content":  # only what was accepted is part of the output
                 self._text.append(piece)
 
@@ -279,7 +275,7 @@ class Reporter:
         return text
 
     def _check_open(self) -> None:
-        if self._closed:
+        if self.closed:
             raise AttemptClosed(f"attempt {self.attempt} of {self.role} has ended")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from orchestrator.agents import AgentContext, AgentRegistry
@@ -26,7 +26,8 @@ _MAX_SIZE = 64 * 1024 * 1024  # one text is built in memory
 class _Part(NamedTuple):
     """One entry of a script."""
 
-    texts: list[str]
+    agent: str
+    texts: Sequence[str] = ()
     delay: float = 0.0
     outcome: str = "ok"
     repeat: int = 0
@@ -35,12 +36,12 @@ class _Part(NamedTuple):
     stamp: bool = False
     kind: str = "message"
 
-    def lines(self) -> Iterator[str]:
+    def lines(self) -> Iterable[str]:
         """Its texts, without what is added when they are emitted."""
-        yield from self.texts
+        if not self.repeat:
+            return self.texts
         filling = "x" * (self.size - _PREFIX)
-        for number in range(self.repeat):
-            yield f"{number:08d} {filling}"
+        return (f"{number:08d} {filling}" for number in range(self.repeat))
 
 
 class ScriptedAgent:
@@ -89,60 +90,58 @@ def _parts(script: Any, role: str) -> list[_Part]:
     for index, entry in enumerate(script):
         if not isinstance(entry, dict):
             _refuse(f"/{index}", "has to be an object")
-        if not isinstance(entry.get("agent"), str):
+        agent = entry.get("agent")
+        if agent == role:
+            parts.append(_part(entry, index))
+        elif not isinstance(agent, str):
             _refuse(f"/{index}/agent", "has to name an agent")
-        if entry["agent"] == role:
-            parts.append(_part(entry, f"/{index}"))
     return parts
 
 
-def _part(entry: dict[str, Any], pointer: str) -> _Part:
-    fields: dict[str, Any] = {"texts": []}
+def _part(entry: dict[str, Any], index: int) -> _Part:
     for name, value in entry.items():
-        if name == "agent":
-            continue
-        wrong = _CHECKS[name](value) if name in _CHECKS else "is no field of a script"
-        if wrong:
-            _refuse(f"{pointer}/{name}", wrong)
-        fields[name] = value
+        if name not in _FIELDS:
+            _refuse(f"/{index}/{name}", "is no field of a script")
+        holds, words = _FIELDS[name]
+        if not holds(value):
+            _refuse(f"/{index}/{name}", words)
     if "texts" in entry and "repeat" in entry:
-        _refuse(f"{pointer}/repeat", "cannot stand beside texts")
-    return _Part(**fields)
+        _refuse(f"/{index}/repeat", "cannot stand beside texts")
+    return _Part(**entry)
 
 
-def _check_texts(value: Any) -> str:
-    good = isinstance(value, list) and all(isinstance(text, str) for text in value)
-    return "" if good else "has to be a list of texts"
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
-def _check_delay(value: Any) -> str:
-    good = isinstance(value, int | float) and not isinstance(value, bool)
-    return "" if good and 0 <= value <= _MAX_DELAY else "has to be a number of seconds from 0"
+def _is_delay(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value <= _MAX_DELAY
 
 
-def _check_flag(value: Any) -> str:
-    return "" if isinstance(value, bool) else "has to be true or false"
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
 
 
-def _check_count(value: Any, least: int, most: int) -> str:
-    good = isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
-    return "" if good else f"has to be a whole number from {least} to {most}"
+def _is_repeat(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= _MAX_REPEAT  # true and false are no numbers
 
 
-def _check_word(value: Any, *words: str) -> str:
-    return "" if value in words else f"has to be one of {', '.join(words)}"
+def _is_size(value: Any) -> bool:
+    return type(value) is int and _PREFIX <= value <= _MAX_SIZE
 
 
-_CHECKS: dict[str, Callable[[Any], str]] = {
-    "texts": _check_texts,
-    "delay": _check_delay,
-    "outcome": lambda value: _check_word(value, "ok", "fail", "hang"),
-    "repeat": lambda value: _check_count(value, 0, _MAX_REPEAT),
-    "size": lambda value: _check_count(value, _PREFIX, _MAX_SIZE),
-    "nonce": _check_flag,
-    "stamp": _check_flag,
-    "kind": lambda value: _check_word(value, "message", "content"),
+_FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "agent": (lambda value: True, ""),  # it has chosen the entry
+    "texts": (_is_texts, "has to be a list of texts"),
+    "delay": (_is_delay, "has to be a number of seconds from 0"),
+    "outcome": (lambda value: value in ("ok", "fail", "hang"), "has to be one of ok, fail, hang"),
+    "repeat": (_is_repeat, f"has to be a whole number from 0 to {_MAX_REPEAT}"),
+    "size": (_is_size, f"has to be a whole number from {_PREFIX} to {_MAX_SIZE}"),
+    "nonce": (_is_flag, "has to be true or false"),
+    "stamp": (_is_flag, "has to be true or false"),
+    "kind": (lambda value: value in ("message", "content"), "has to be one of message, content"),
 }
+"""Of each field of an entry: whether a value is right, and what to say if it is not."""
 
 
 def _refuse(pointer: str, detail: str) -> NoReturn:

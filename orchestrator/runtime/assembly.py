@@ -126,6 +126,7 @@ def _assemble(
     settings: RuntimeSettings, registry: AgentRegistry, database: Database, writer: Writer,
     clock: Clock, redact: Callable[[str], str], alert: Tell = tell_nobody,
 ) -> TaskService:  # fmt: skip
+    clock.bind()
     limits = Limits(
         max_event_bytes=settings.max_event_bytes,
         max_agent_output_bytes=settings.max_agent_output_bytes,

@@ -103,21 +103,19 @@ class RunnerLog:
         self._clock = clock
         self._keep = keep
         self._lines: deque[Line] = deque(maxlen=keep)
+        self.last_id = 0
+        """The id of the newest line; 0 when there never was one."""
         self._stored = 0
         self._readers: set[RunnerLogReader] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._waking = False
 
-    @property
-    def last_id(self) -> int:
-        """The id of the newest line; 0 when there is none."""
-        return self._lines[-1].id if self._lines else self._stored
-
     async def load(self) -> None:
         """Read what earlier processes have left."""
         rows = await self._database.read(partial(runner.newest_lines, limit=self._keep))
         self._lines.extend(_from_row(row) for row in rows)
-        self._stored = self.last_id
+        if self._lines:
+            self._stored = self.last_id = self._lines[-1].id
 
     def add(
         self, thread: int, type: LineType, words: str, *values: object, task: TaskName | None = None
@@ -132,8 +130,7 @@ class RunnerLog:
             task: The task it is about; the message begins with it.
         """
         now = self._clock.wall_ms()
-        last = self._lines[-1].id if self._lines else self._stored
-        id = now if now > last else last + 1
+        self.last_id = id = max(now, self.last_id + 1)
         self._lines.append(_line((id, now, thread, type, words, values, task)))
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(STORE_SECONDS, self._store)
