@@ -215,14 +215,14 @@ class Draft:
 _timestamps = Timestamps()
 
 
-def encode(task_id: str, draft: Draft) -> tuple[str, str]:
-    """Encode a draft as the two halves of its JSON text; the number goes between them.
+def encode(task_id: str, seq: int, draft: Draft) -> str:
+    """The JSON text of an event.
 
     Never fails on its data: what JSON cannot say is replaced.
     """
     return (
-        f'{{"type":"{draft.type}","taskId":"{task_id}","seq":',
-        f',"timestamp":"{_timestamps(draft.at_ms)}",{to_json(draft.fields)[1:]}',
+        f'{{"type":"{draft.type}","taskId":"{task_id}","seq":{seq},'
+        f'"timestamp":"{_timestamps(draft.at_ms)}",{to_json(draft.fields)[1:]}'
     )
 
 

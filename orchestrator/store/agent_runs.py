@@ -17,8 +17,9 @@ from orchestrator.tasks import EVENT_TO_AGENT_STATUS, AgentStatus, rounded_ms
 def begin(connection: Connection, run: RunKey, draft: Draft) -> None:
     """An attempt begins (`agent_start`)."""
     connection.execute(
-        "INSERT INTO agent_run (task, role, attempt, status, started) VALUES (?, ?, ?, ?, ?)",
-        (run.id, draft.fields["agentRole"], draft.fields["attempt"], "running", draft.at_ms),
+        "INSERT INTO agent_run (task, role, attempt, status, started)"
+        " VALUES (?, ?, ?, 'running', ?)",
+        (run.id, draft.fields["agentRole"], draft.fields["attempt"], draft.at_ms),
     )
 
 

@@ -105,14 +105,14 @@ _INSERT = (
     "INSERT INTO task (task_id, owner, title, description, request, agents, metadata, job_type,"
     " trigger_source, priority, status, epoch, node, last_seq, log_bytes, idempotency_key,"
     " body_hash, created, queued, updated, started)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 
 def _store(connection: Connection, new: NewTask, needed: Sequence[Needed]) -> Submitted:
     waits = any(each.status != TaskStatus.COMPLETED for each in needed)
     claimed = new.node is not None and not waits
-    status = TaskStatus.RUNNING if claimed else TaskStatus.QUEUED
+    status = (TaskStatus.RUNNING if claimed else TaskStatus.QUEUED).value
     drafts = [new.created, *new.starts] if claimed else [new.created]
     stored = events.number(new.task_id, drafts, last_seq=len(drafts))
     epoch = 1 if claimed else 0
@@ -148,7 +148,7 @@ def _insert(
             new.now if epoch else None,
         ),
     )  # fmt: skip
-    id = int(cursor.fetchone()[0])
+    id = cursor.lastrowid or 0  # RETURNING would take half as long again
     events.insert(connection, id, stored)
     return id
 

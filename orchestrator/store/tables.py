@@ -246,7 +246,10 @@ class Software(_Table, table=True):
 
 
 class Node(_Table, table=True):
-    """A process that writes here; `batch` tells after an I/O error whether a commit took place."""
+    """A process that writes here; `batch` counts its transactions that stored no event.
+
+    After an I/O error it tells each from the one before.
+    """
 
     __tablename__ = "node"
 

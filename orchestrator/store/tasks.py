@@ -70,22 +70,23 @@ def finish(
         now: Milliseconds since 1970.
     """
     row = connection.execute(
-        "SELECT status, requested_by FROM task WHERE id = ? AND epoch = ?",
+        "SELECT status, requested_by, last_seq FROM task WHERE id = ? AND epoch = ?",
         (run.id, run.epoch),
     ).fetchone()
     if row is None or row[0] not in OWNED_STATES:
         return events.refusal(connection, run)
-    if row[0] == TaskStatus.CANCELLING:
+    status, requested_by, last_seq = row
+    if status == TaskStatus.CANCELLING:
         draft = cancelled_event(
-            row[1], active_ms, now, not_stopped=draft.fields.get("notStopped", ())
+            requested_by, active_ms, now, not_stopped=draft.fields.get("notStopped", ())
         )
     for change in changes:
         change(connection, run)
     if draft.fields.get("code") == "internal":  # whatever broke, no attempt stays without an end
         before = [*before, *agent_runs.close_open(connection, run.id, now, will_retry=False)]
     return _end(
-        connection, run.id, run.task_id, draft, before=before, active_ms=active_ms, now=now,
-        agents=(completed, failed),
+        connection, run.id, run.task_id, [*before, draft], last_seq=last_seq, active_ms=active_ms,
+        now=now, agents=(completed, failed),
     )  # fmt: skip
 
 
@@ -160,19 +161,25 @@ def end(
     """End a task nobody runs; the last draft is its terminal event."""
     delivered = len(agent_runs.delivered(connection, id))
     return _end(
-        connection, id, task_id, drafts[-1], before=drafts[:-1], active_ms=active_ms, now=now,
-        agents=(delivered, None),
+        connection, id, task_id, drafts, last_seq=_last_seq(connection, id), active_ms=active_ms,
+        now=now, agents=(delivered, None),
     )  # fmt: skip
 
 
+def _last_seq(connection: Connection, id: int) -> int:
+    row = connection.execute("SELECT last_seq FROM task WHERE id = ?", (id,)).fetchone()
+    return int(row[0])
+
+
 def _end(
-    connection: Connection, id: int, task_id: str, draft: Draft, *, active_ms: int, now: int,
-    before: Sequence[Draft] = (), agents: tuple[int, int | None] | None = None,
+    connection: Connection, id: int, task_id: str, drafts: Sequence[Draft], *, last_seq: int,
+    active_ms: int, now: int, agents: tuple[int, int | None],
 ) -> Ended:  # fmt: skip
     """The terminal transaction: status and event together, and what waited for this task."""
     own = _store_end(
-        connection, id, task_id, draft, active_ms=active_ms, now=now, before=before, agents=agents
-    )
+        connection, id, task_id, drafts, last_seq=last_seq, active_ms=active_ms, now=now,
+        agents=agents,
+    )  # fmt: skip
     if own.status == TaskStatus.COMPLETED:
         return Ended(own, _release(connection, id), [])
     connection.execute("DELETE FROM dependency WHERE task = ?", (id,))
@@ -180,25 +187,26 @@ def _end(
 
 
 def _store_end(
-    connection: Connection, id: int, task_id: str, draft: Draft, *, active_ms: int, now: int,
-    before: Sequence[Draft] = (), agents: tuple[int, int | None] | None = None,
+    connection: Connection, id: int, task_id: str, drafts: Sequence[Draft], *, last_seq: int,
+    active_ms: int, now: int, agents: tuple[int | None, int | None] = (None, None),
 ) -> Appended:  # fmt: skip
-    fields = draft.fields
+    fields = drafts[-1].fields
     status = fields.get("status", TaskStatus.COMPLETED.value)
     usage = fields.get("usage")
-    row = connection.execute(
+    last_seq += len(drafts)
+    connection.execute(
         "UPDATE task SET status = ?, error = ?, code = ?, usage = coalesce(?, usage), ended = ?,"
         " updated = ?, active_ms = ?, node = NULL, cancel_deadline = NULL,"
         " agents_completed = coalesce(?, agents_completed),"
         " agents_failed = coalesce(?, agents_failed),"
-        " last_seq = last_seq + ?, turned = last_seq + ? WHERE id = ? RETURNING last_seq",
+        " last_seq = ?, turned = ? WHERE id = ?",
         (
             status, fields.get("error"), fields.get("code"),
-            None if usage is None else to_json(usage), now, now, active_ms,
-            *(agents or (None, None)), len(before) + 1, len(before) + 1, id,
+            None if usage is None else to_json(usage), now, now, active_ms, *agents,
+            last_seq, last_seq, id,
         ),
-    ).fetchone()  # fmt: skip
-    return store(connection, id, task_id, [*before, draft], row[0], status)
+    )  # fmt: skip
+    return store(connection, id, task_id, drafts, last_seq, status)
 
 
 def _release(connection: Connection, id: int) -> list[tuple[int, str, str, int, int]]:
@@ -233,7 +241,10 @@ def _break(connection: Connection, id: int, task_id: str, now: int) -> list[Appe
             # With all its rows: it may wait for another task of this chain too.
             connection.execute("DELETE FROM dependency WHERE task = ?", (other,))
             draft = dependency_failed(failed_task_id, now)
-            own = _store_end(connection, other, other_task_id, draft, active_ms=0, now=now)
+            own = _store_end(
+                connection, other, other_task_id, [draft], last_seq=_last_seq(connection, other),
+                active_ms=0, now=now,
+            )  # fmt: skip
             broken.append(own)
             ended.append((other, other_task_id))
     return broken

@@ -21,7 +21,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from orchestrator.clock import Clock
 from orchestrator.errors import PoststreamError, StorageCorrupt, StorageError, StorageFull
@@ -32,17 +32,28 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Operation = Callable[[Connection], T | PoststreamError]
 
-_Sleep = Literal["awake", "idle", "pacing"]
-"""What the thread waits for: nothing, anything, or something urgent."""
+_Sleep = Literal["awake", "idle", "pacing", "gathering"]
+"""What the thread waits for: nothing, anything, something urgent, or only for time to pass."""
 
 BATCH_ROWS = 200  # more rows in one transaction make the slowest commit slower, not all faster
 CHECKPOINT_BYTES = 4 * 1024 * 1024  # above it the log is moved into the database
 TRUNCATE_BYTES = 64 * 1024 * 1024  # a log that long is cut once it was moved
 IDLE_SECONDS = 0.5  # after that long without work the log is moved, however short
 PACE_SECONDS = 0.0014  # between commits that nobody waits for; bounds what batching may delay
+GATHER_SECONDS = 0.001  # between commits of many: fewer and larger ones cost less in all
+MANY = 4  # operations in one transaction; a caller alone is never held up
 RETRY_SECONDS = 1.0  # how often what waits for room is tried again
 IO_ERRORS = 3  # in a row; then this process cannot be trusted to store anything
 COMMIT_BYTES = 16 * 1024  # a small transaction touches about four pages
+
+
+class _Mark(NamedTuple):
+    """What tells, after an I/O error, whether a transaction was committed."""
+
+    batch: int
+    """Of this process's row in `node`."""
+    newest: int | None
+    """Id of the newest event."""
 
 
 class _Lost(StorageError):
@@ -112,8 +123,8 @@ class Writer:
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._sleep: _Sleep = "awake"
         self._loop = asyncio.get_running_loop()
-        self._batch = 0
         self._committed_at = 0.0
+        self._committed = 0  # how many operations were
         self._unmoved = 0
         self._fatal: StorageError | None = None
         self._closed = False
@@ -127,6 +138,7 @@ class Writer:
                 "ON CONFLICT (id) DO UPDATE SET batch = 0, started = excluded.started",
                 (node, now_ms),
             )
+            self._mark = self._read_mark()
         except sqlite3.Error as error:
             self._connection.close()
             if _is_full(error):
@@ -251,11 +263,14 @@ class Writer:
         """All that waits, up to a batch; nothing when nothing came in time.
 
         What nobody waits for may wait until the last commit is a moment ago: under a steady
-        trickle each event would cost a whole commit of its own.
+        trickle each event would cost a whole commit of its own. So does everything while much
+        comes at once.
         """
         if not self._queue:
             self._doze("idle", timeout)
-        if self._queue and not any(item.urgent for item in tuple(self._queue)):
+        if self._queue and self._committed >= MANY:
+            self._doze("gathering", self._committed_at + GATHER_SECONDS - time.monotonic())
+        elif self._queue and not any(item.urgent for item in tuple(self._queue)):
             self._doze("pacing", self._committed_at + PACE_SECONDS - time.monotonic())
         batch: list[_Item] = []
         rows = 0
@@ -270,7 +285,9 @@ class Writer:
             return
         self._sleep = sleep
         # What came before the line above rang no bell.
-        came = any(sleep == "idle" or item.urgent for item in tuple(self._queue))
+        came = sleep != "gathering" and any(
+            sleep == "idle" or item.urgent for item in tuple(self._queue)
+        )
         if not came and not self._closed:
             with contextlib.suppress(queue.Empty):
                 self._bell.get(timeout=seconds)
@@ -302,9 +319,7 @@ class Writer:
                     item.answer = item.operation(self._connection)
                     if isinstance(item.answer, PoststreamError):
                         item.error = item.answer
-                self._connection.execute(
-                    "UPDATE node SET batch = ? WHERE id = ?", (self._batch + 1, self._node)
-                )
+                mark = self._leave_mark()
                 self._at("before_commit")
                 self._connection.execute("COMMIT")
                 break
@@ -312,30 +327,49 @@ class Writer:
                 if not _is_io_error(error):
                     raise
                 logger.error("storage error %s, try %d", error, attempt + 1)
-                if self._reopen():
+                mark = self._reopen()
+                if mark != self._mark:
                     break
         else:
             raise _Lost("The database could not be written three times in a row.")
-        self._batch += 1
+        self._mark = mark
         self.commits += 1
+        self._committed = len(batch)
         self._committed_at = time.monotonic()
         self._unmoved += COMMIT_BYTES + sum(item.size for item in batch)
         self._at("after_commit")
 
-    def _reopen(self) -> bool:
-        """After an I/O error the outcome is unknown: ask a new connection; True if committed."""
+    def _leave_mark(self) -> _Mark:
+        """Make the database differ from how the last transaction left it.
+
+        Most transactions store events, and that is enough; the others change a row of their own.
+        """
+        newest = self._read_newest()
+        if newest != self._mark.newest:
+            return _Mark(self._mark.batch, newest)
+        batch = self._mark.batch + 1
+        self._connection.execute("UPDATE node SET batch = ? WHERE id = ?", (batch, self._node))
+        return _Mark(batch, newest)
+
+    def _read_mark(self) -> _Mark:
+        query = "SELECT batch FROM node WHERE id = ?"
+        row = self._connection.execute(query, (self._node,)).fetchone()
+        return _Mark(-1 if row is None else row[0], self._read_newest())
+
+    def _read_newest(self) -> int | None:
+        newest: int | None = self._connection.execute("SELECT max(id) FROM event").fetchone()[0]
+        return newest
+
+    def _reopen(self) -> _Mark:
+        """After an I/O error the outcome is unknown: ask a new connection for the mark."""
         for attempt in range(IO_ERRORS):
             try:
                 self._connection.close()
                 self._connection = self._database.connect()
-                row = self._connection.execute(
-                    "SELECT batch FROM node WHERE id = ?", (self._node,)
-                ).fetchone()
+                return self._read_mark()
             except (sqlite3.Error, StorageError) as error:
                 logger.error("storage error %s, reopening, try %d", error, attempt + 1)
                 time.sleep(0.05)
-            else:
-                return row is not None and row[0] == self._batch + 1
         raise _Lost("The database could not be opened three times in a row.")
 
     def _handle(self, batch: list[_Item], error: sqlite3.Error) -> None:

@@ -152,8 +152,7 @@ FULL: dict[str, dict[str, Any]] = {
 
 
 def numbered(draft: Draft, seq: int) -> str:
-    head, tail = encode(TASK, draft)
-    return f"{head}{seq}{tail}"
+    return encode(TASK, seq, draft)
 
 
 @pytest.mark.parametrize("type", FULL)

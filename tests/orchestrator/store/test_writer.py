@@ -55,6 +55,25 @@ async def test_a_batch_ends_after_about_two_hundred_rows() -> None:
         assert writer.commits == before + 1 + 40 * 50 // writer_module.BATCH_ROWS
 
 
+async def test_after_many_at_once_whoever_comes_waits_for_company(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(writer_module, "GATHER_SECONDS", 1.0)
+    gate = Gate()
+    async with writing(at=gate) as (_, writer, _failing):
+        await gate.hold(writer)
+        many = [writer.submit(note("x")) for _ in range(writer_module.MANY)]
+        gate.open()
+        await gathered(*many)
+        before = writer.commits
+        first = writer.submit(note("first"))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(first), 0.1)
+        await gathered(first, writer.submit(note("second")))
+        assert writer.commits == before + 1
+        await asyncio.wait_for(writer.submit(note("alone")), 0.5)  # two are not many
+
+
 async def test_a_refusal_writes_nothing_and_harms_nobody() -> None:
     def refuse(connection: Connection) -> TaskConflict:
         return TaskConflict("no")
@@ -245,7 +264,21 @@ async def test_after_an_io_error_it_reopens_and_tries_again(statement: str, time
         assert failing.connections == 1 + times
 
 
-async def test_an_io_error_after_the_commit_is_read_back_and_not_done_twice() -> None:
+def note_with_event(text: str) -> Callable[[Connection], str]:
+    """As `note`, in a transaction that is known again by its event."""
+
+    def both(connection: Connection) -> str:
+        insert = "INSERT INTO event (task, seq, type, data) VALUES (1, ?, 'x', '{}')"
+        connection.execute(insert, (ord(text),))
+        return note(text)(connection)
+
+    return both
+
+
+@pytest.mark.parametrize("note", [note, note_with_event])
+async def test_an_io_error_after_the_commit_is_read_back_and_not_done_twice(
+    note: Callable[[str], Callable[[Connection], str]],
+) -> None:
     async with writing(failing=True) as (database, writer, failing):
         left = 1
 
