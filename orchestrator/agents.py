@@ -69,7 +69,6 @@ class AgentContext:
 
     def __init__(
         self,
-        *,
         task: TaskInfo,
         role: str,
         attempt: int,

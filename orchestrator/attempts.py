@@ -11,12 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from orchestrator.agents import AgentContext, AgentOutput, AgentResult, Registration
-from orchestrator.clock import Clock
+from orchestrator.agents import Agent, AgentContext, AgentOutput, AgentResult, Registration
 from orchestrator.errors import (
     AgentError,
     AppendRefused,
@@ -24,20 +21,14 @@ from orchestrator.errors import (
     CallbackFailed,
     PoststreamError,
 )  # fmt: skip
-from orchestrator.events import Draft, Usage, cleaned, to_json
+from orchestrator.events import Draft, cleaned, to_json
+from orchestrator.milestones import start_event
+from orchestrator.options import RunOptions
+from orchestrator.outcomes import INTERRUPTIONS, Outcome, Stop
 from orchestrator.progress import Recorder, Reporter
 from orchestrator.tasks import rounded_ms
 
 logger = logging.getLogger(__name__)
-
-Stop = Literal[
-    "cancel", "timeout", "attempt_timeout", "budget", "stuck", "pause", "hand_back", "lost"
-]
-"""Why something that runs is stopped. ``timeout`` is the task's, ``attempt_timeout`` the agent's
-own; ``stuck``: nothing was heard of the task; ``lost``: the log takes no more of it."""
-
-INTERRUPTIONS: tuple[Stop, ...] = ("pause", "hand_back")
-"""Stops after which an agent runs again, later or elsewhere."""
 
 CANCEL_AGAIN_SECONDS = 1.0
 """Cancel is delivered again this often: code that swallowed it once may heed it later."""
@@ -46,61 +37,39 @@ MAX_OUTPUT_IN_EVENT = 64 * 1024
 """A larger JSON output stays out of the event and is read from the snapshot."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How an attempt ended."""
-
-    status: Literal["success", "error", "timeout", "cancelled"]
-    output: AgentOutput = field(default_factory=AgentOutput)
-    usage: Usage | None = None
-    error: str = ""
-    code: str = ""
-    retryable: bool = False
-    interrupted: bool = False
-    """Whether it was stopped to be run again: that is no failure."""
-
-    @property
-    def delivered(self) -> bool:
-        """Whether the agent did what it was asked."""
-        return self.status == "success"
-
-
 class Attempt:
     """One execution of one agent.
 
     Args:
+        options: How agents are treated.
         registration: The agent.
         context: What it is given.
         reporter: The voice behind that context.
-        recorder: Where start and end are stored.
-        clock: For durations.
-        grace_seconds: How long a stopped agent may take to end.
-        redact: Replaces secrets in error texts.
+        recorder: Where the start is stored.
     """
 
     def __init__(
         self,
+        options: RunOptions,
         registration: Registration,
         context: AgentContext,
         reporter: Reporter,
-        *,
         recorder: Recorder,
-        clock: Clock,
-        grace_seconds: float,
-        redact: Callable[[str], str],
     ) -> None:
+        self._options = options
         self._registration = registration
         self._context = context
-        self._reporter = reporter
+        self.reporter = reporter
+        """The voice behind that context."""
         self._recorder = recorder
-        self._clock = clock
-        self._grace_seconds = grace_seconds
-        self._redact = redact
+        self._loop = asyncio.get_running_loop()
         self._stop: Stop | None = None
         self._final = False  # the task ends: nothing is tried again
         self._signal: asyncio.Future[None] | None = None
         self.agent_task: asyncio.Task[AgentResult | None] | None = None
         """The agent itself, once it runs."""
+        self.seconds = 0.0
+        """How long the agent took."""
 
     @property
     def straggler(self) -> asyncio.Task[AgentResult | None] | None:
@@ -119,75 +88,97 @@ class Attempt:
             self._stop = reason
             self._wake()
 
-    async def run(
-        self, *, begun: bool, may_retry: bool, is_last: Callable[[Outcome], bool]
-    ) -> Outcome:
-        """Run the agent from `agent_start` to the stored end of the attempt.
+    async def run(self, *, begun: bool) -> Outcome:
+        """Run the agent to its end, or until its grace is over. From then on it reports nothing.
 
         Args:
             begun: Whether `agent_start` is stored already.
-            may_retry: Whether a retryable failure will be followed by another attempt.
-            is_last: Whether the task ends with this outcome; both are stored together then.
 
         Raises:
             AppendRefused: The log takes nothing of this run any more; the agent was stopped.
             CallbackFailed: The caller's callback raised; the agent was stopped.
         """
+        context, clock = self._context, self._options.clock
         if not begun:
-            await self._recorder.record(
-                start_event(self._registration, self._context.attempt, self._clock.wall_ms())
-            )
-        started = self._clock.monotonic()
-        self.agent_task = asyncio.create_task(
-            _guarded(self._registration, self._context),
-            name=f"agent {self._context.role} of {self._context.task.task_id}",
+            start = start_event(self._registration, context.attempt, clock.wall_ms())
+            await self._recorder.record(start)
+        started = clock.monotonic()
+        agent_task = self.agent_task = self._loop.create_task(
+            _guarded(self._registration.agent, context),
+            name=f"agent {context.role} of {context.task.task_id}",
         )
-        await self._watch(self.agent_task)
+        agent_task.add_done_callback(self._wake)
+        await self._watch(agent_task)
         try:
-            outcome = await self._outcome(self.agent_task)
+            return self._failure(agent_task) or await self._delivered(agent_task.result())
         finally:
             # Before the end is stored: what still runs of the agent must not report behind it.
-            self._reporter.close()
-        if self._stop != "lost":
-            seconds = self._clock.monotonic() - started
-            await self._store_end(outcome, seconds, may_retry, last=is_last(outcome))
-        return outcome
+            self.reporter.close()
+            self.seconds = clock.monotonic() - started
+
+    def end_event(self, outcome: Outcome, *, may_retry: bool) -> Draft | None:
+        """The last event of the attempt; None when the log takes nothing of it any more.
+
+        Args:
+            outcome: How it ended.
+            may_retry: Whether a retryable failure will be followed by another attempt.
+        """
+        if self._stop == "lost":
+            return None
+        fields: dict[str, Any] = {
+            "status": outcome.status, "executionTime": rounded_ms(self.seconds)
+        }  # fmt: skip
+        if outcome.delivered:
+            _add_delivery(fields, outcome)
+            return self.reporter.draft("agent_complete", fields)
+        again = may_retry and outcome.retryable and not self._final
+        fields["error"] = outcome.error
+        fields["code"] = outcome.code
+        fields["willRetry"] = again or self._stop in INTERRUPTIONS
+        return self.reporter.draft("agent_error", fields)
 
     async def _watch(self, agent_task: asyncio.Task[Any]) -> None:
         """Wait until the agent has ended, or was stopped and its grace is over."""
-        loop = asyncio.get_running_loop()
-        agent_task.add_done_callback(lambda _: self._wake())
         timeout = self._registration.options.timeout_seconds
-        timer = None if timeout is None else loop.call_later(timeout, self.stop, "attempt_timeout")
+        timer = None
+        if timeout is not None:
+            timer = self._loop.call_later(timeout, self.stop, "attempt_timeout")
         try:
-            while not agent_task.done() and self._stop is None:
-                await self._sleep()
-            left = self._grace_seconds
-            deadline = self._clock.monotonic() + left
-            while not agent_task.done():  # once at least, even without any grace
-                agent_task.cancel()
-                again = loop.call_later(min(left, CANCEL_AGAIN_SECONDS), self._wake)
-                await self._sleep()
-                again.cancel()
-                left = deadline - self._clock.monotonic()
-                if left <= 0:
-                    break
+            while self._stop is None and not agent_task.done():
+                await self._changed()
         finally:
             if timer is not None:
                 timer.cancel()
+        if not agent_task.done():
+            await self._end(agent_task)
 
-    async def _sleep(self) -> None:
-        self._signal = asyncio.get_running_loop().create_future()
-        await self._signal
-        self._signal = None
+    async def _end(self, agent_task: asyncio.Task[Any]) -> None:
+        """Cancel the agent until it has ended, or its grace is over."""
+        clock = self._options.clock
+        left = self._options.cancel_grace_seconds
+        deadline = clock.monotonic() + left
+        while not agent_task.done():  # once at least, even without any grace
+            agent_task.cancel()
+            again = self._loop.call_later(min(left, CANCEL_AGAIN_SECONDS), self._wake)
+            await self._changed()
+            again.cancel()
+            left = deadline - clock.monotonic()
+            if left <= 0:
+                break
 
-    def _wake(self) -> None:
+    def _changed(self) -> asyncio.Future[None]:
+        """Ends with the next `_wake`."""
+        self._signal = self._loop.create_future()
+        return self._signal
+
+    def _wake(self, _: object = None) -> None:
         if self._signal is not None and not self._signal.done():
             self._signal.set_result(None)
 
-    async def _outcome(self, agent_task: asyncio.Task[AgentResult | None]) -> Outcome:
+    def _failure(self, agent_task: asyncio.Task[AgentResult | None]) -> Outcome | None:
+        """How the agent failed; None when it has returned something."""
         if not agent_task.done():
-            seconds = f"{self._grace_seconds:g} s"
+            seconds = f"{self._options.cancel_grace_seconds:g} s"
             return self._failed(f"The agent did not stop within {seconds}.", "not_stopped")
         if agent_task.cancelled():
             if self._stop is None:
@@ -195,7 +186,7 @@ class Attempt:
             return self._failed(*self._stop_words())
         error = agent_task.exception()
         if error is None:
-            return await self._delivered(agent_task.result())
+            return None
         if isinstance(error, AppendRefused | CallbackFailed):
             raise error
         if isinstance(error, AgentError):
@@ -215,11 +206,11 @@ class Attempt:
             status, retryable = "cancelled", False
         return Outcome(
             status=status,
-            error=str(cleaned(self._redact(error)[:4000])),
+            error=str(cleaned(self._options.redact(error)[:4000])),
             code=str(cleaned(code)),
             retryable=retryable,
             interrupted=self._stop in INTERRUPTIONS,
-            output=AgentOutput(artifacts=tuple(self._reporter.artifacts.values())),
+            output=AgentOutput(artifacts=tuple(self.reporter.artifacts.values())),
         )
 
     def _stop_words(self) -> tuple[str, str]:
@@ -252,10 +243,10 @@ class Attempt:
             words = f"The agent returned {type(result).__name__} instead of an AgentResult."
             return self._failed(words, "agent_failed")
         try:
-            if result.text and cleaned(result.text) != self._reporter.text:
-                await self._reporter.write(result.text)
+            if result.text and cleaned(result.text) != self.reporter.text:
+                await self.reporter.write(result.text)
             if result.output is not None:
-                self._reporter.check_output(result.output)
+                self.reporter.check_output(result.output)
         except AgentError as error:  # too long
             return self._failed(str(error), error.code)
         except PoststreamError:
@@ -266,54 +257,30 @@ class Attempt:
             status="success",
             usage=result.usage,
             output=AgentOutput(
-                text=self._reporter.text,
+                text=self.reporter.text,
                 output=result.output,
-                artifacts=tuple(self._reporter.artifacts.values()),
+                artifacts=tuple(self.reporter.artifacts.values()),
             ),
         )
 
-    async def _store_end(
-        self, outcome: Outcome, seconds: float, may_retry: bool, *, last: bool
-    ) -> None:
-        fields: dict[str, Any] = {
-            "status": outcome.status, "executionTime": rounded_ms(seconds)
-        }  # fmt: skip
-        if outcome.delivered:
-            draft = self._completion(outcome, fields)
+
+def _add_delivery(fields: dict[str, Any], outcome: Outcome) -> None:
+    output = outcome.output
+    artifacts = [a.model_dump(by_alias=True) for a in output.artifacts]
+    fields["hasArtifacts"] = bool(artifacts)
+    fields["artifacts"] = artifacts
+    if output.output is not None:
+        if len(to_json(output.output)) <= MAX_OUTPUT_IN_EVENT:
+            fields["output"] = output.output
         else:
-            again = may_retry and outcome.retryable and not self._final
-            will_retry = again or self._stop in INTERRUPTIONS
-            fields |= {"error": outcome.error, "code": outcome.code, "willRetry": will_retry}
-            draft = self._reporter.draft("agent_error", fields)
-        await self._recorder.end_attempt(draft, outcome.output.output, last=last)
-
-    def _completion(self, outcome: Outcome, fields: dict[str, Any]) -> Draft:
-        artifacts = [a.model_dump(by_alias=True) for a in outcome.output.artifacts]
-        fields |= {"hasArtifacts": bool(artifacts), "artifacts": artifacts}
-        if outcome.output.output is not None:
-            if len(to_json(outcome.output.output)) <= MAX_OUTPUT_IN_EVENT:
-                fields["output"] = outcome.output.output
-            else:
-                fields["outputTruncated"] = True
-        if outcome.usage is not None:
-            fields["usage"] = outcome.usage.model_dump(by_alias=True)
-        return self._reporter.draft("agent_complete", fields)
+            fields["outputTruncated"] = True
+    if outcome.usage is not None:
+        fields["usage"] = outcome.usage.model_dump(by_alias=True)
 
 
-def start_event(registration: Registration, attempt: int, at_ms: int) -> Draft:
-    """The first event of an attempt."""
-    fields = {
-        "agentRole": registration.agent.role,
-        "attempt": attempt,
-        "agentName": registration.agent.name,
-        "agentDescription": registration.agent.description,
-    }
-    return Draft("agent_start", fields, at_ms)
-
-
-async def _guarded(registration: Registration, context: AgentContext) -> AgentResult | None:
+async def _guarded(agent: Agent, context: AgentContext) -> AgentResult | None:
     try:
-        return await registration.agent.run(context)
+        return await agent.run(context)
     except (SystemExit, KeyboardInterrupt) as error:
         # asyncio would end the whole server with it.
         raise AgentError(f"The agent called for an exit ({type(error).__name__}).") from error

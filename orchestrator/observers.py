@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from orchestrator.agents import TaskInfo
-from orchestrator.attempts import Outcome
+from orchestrator.outcomes import Outcome
 
 
 class RunObserver(Protocol):

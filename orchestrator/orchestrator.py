@@ -14,19 +14,15 @@ from dataclasses import dataclass
 from orchestrator.agents import AgentRegistry
 from orchestrator.clock import Clock
 from orchestrator.errors import CallbackFailed
+from orchestrator.milestones import created_event, terminal_event
+from orchestrator.options import RunOptions
+from orchestrator.outcomes import RunResult
 from orchestrator.progress import CallbackRecorder, Limits, ProgressCallback, Recorder
-from orchestrator.runs import (
-    RunOptions,
-    RunResult,
-    TaskRun,
-    created_event,
-    task_info,
-    terminal_event,
-)  # fmt: skip
+from orchestrator.runs import TaskRun, task_info
 from orchestrator.tasks import TaskRequest, rounded_ms
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class TaskResult(RunResult):
     """What `Orchestrator.execute_task` returns."""
 

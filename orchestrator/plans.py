@@ -30,30 +30,33 @@ class Plan(NamedTuple):
         roles = tuple(request.selected_agents)
         most = 1 if request.mode == "sequential" else len(roles)
         return cls(
-            roles=roles,
-            max_parallel=min(most, request.max_parallel or most),
-            depends_on=request.depends_on or {},
-            stops_on_error=request.stops_on_error,
+            roles,
+            min(most, request.max_parallel or most),
+            request.stops_on_error,
+            request.depends_on or {},
         )
 
-    def ready(self, ended: Mapping[str, bool], running: Collection[str]) -> list[str]:
+    def ready(
+        self, delivered: Collection[str], failed: Collection[str], running: Collection[str]
+    ) -> list[str]:
         """Roles that may start now, in order, as many as there is room for.
 
         Args:
-            ended: Roles that ended; True for those that delivered.
+            delivered: Roles that ended well.
+            failed: Roles that ended otherwise.
             running: Roles that run.
         """
         room = self.max_parallel - len(running)
-        if room <= 0 or len(ended) + len(running) == len(self.roles):
+        if room <= 0 or len(delivered) + len(failed) + len(running) == len(self.roles):
             return []
-        if self.stops_on_error and not all(ended.values()):
+        if failed and self.stops_on_error:
             return []
         ready: list[str] = []
         for role in self.roles:
-            if role in ended or role in running:
+            if role in delivered or role in failed or role in running:
                 continue
             needed = self.depends_on.get(role)
-            if not needed or all(map(ended.get, needed)):
+            if not needed or all(map(delivered.__contains__, needed)):
                 ready.append(role)
                 if len(ready) == room:
                     break

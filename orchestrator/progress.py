@@ -112,7 +112,7 @@ class Reporter:
     )  # fmt: skip
 
     def __init__(
-        self, role: str, attempt: int, *, recorder: Recorder, limits: Limits, clock: Clock
+        self, role: str, attempt: int, recorder: Recorder, limits: Limits, clock: Clock
     ) -> None:
         self.role = role
         self.attempt = attempt

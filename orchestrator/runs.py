@@ -8,44 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
-from orchestrator.agents import AgentContext, AgentOutput, AgentRegistry, TaskInfo
-from orchestrator.attempts import INTERRUPTIONS, Attempt, Outcome, Stop, start_event
-from orchestrator.clock import Clock
-from orchestrator.events import Draft, Usage
-from orchestrator.observers import NOBODY, RunObserver
+from orchestrator.agents import AgentContext, AgentOutput, TaskInfo
+from orchestrator.attempts import Attempt
+from orchestrator.events import Usage
+from orchestrator.options import RunOptions
+from orchestrator.outcomes import INTERRUPTIONS, Outcome, RunResult, Stop
 from orchestrator.plans import Plan
-from orchestrator.progress import Limits, Recorder, Reporter
+from orchestrator.progress import Recorder, Reporter
 from orchestrator.tasks import TaskRequest, TaskStatus
 
 MAX_RETRY_DELAY_SECONDS = 60.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """The agents and how to treat them; the same for every run of a process."""
-
-    registry: AgentRegistry
-    clock: Clock
-    limits: Limits
-    cancel_grace_seconds: float
-    """How long a stopped agent may take to end."""
-    task_timeout_seconds: float | None
-    """Active time of a task that names none; None for no limit."""
-    redact: Callable[[str], str]
-    """Replaces secrets in error texts."""
-    observer: RunObserver = NOBODY
-    """Hears of every attempt."""
-
-
 @dataclass(slots=True, kw_only=True)
 class Progress:
-    """What earlier runs of the same task have left."""
+    """How far a task has come: what earlier runs have left, and this one goes on with."""
 
     outputs: dict[str, AgentOutput] = field(default_factory=dict)
     """Agents that delivered; they never run again."""
@@ -68,22 +51,6 @@ class Progress:
     """What those since the submit or the last retry consumed, which the budget counts."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunResult:
-    """How a run ended."""
-
-    status: TaskStatus
-    """An end state; `queued` or `paused` when the run was stopped to be continued later."""
-    outputs: Mapping[str, AgentOutput]
-    failed: Mapping[str, Outcome]
-    """Last outcome of the agents that did not deliver."""
-    code: str = ""
-    error: str = ""
-    usage: Usage | None = None
-    not_stopped: tuple[str, ...] = ()
-    """Agents that run on although they were told to stop."""
-
-
 class TaskRun:
     """One run: from a claim until nothing of it is under way any more.
 
@@ -92,7 +59,7 @@ class TaskRun:
         task: The task.
         request: What was asked for.
         recorder: Where events go.
-        earlier: What earlier runs have left.
+        progress: How far the task has come; goes on with the run.
     """
 
     def __init__(
@@ -101,20 +68,14 @@ class TaskRun:
         task: TaskInfo,
         request: TaskRequest,
         recorder: Recorder,
-        earlier: Progress | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self._options = options
         self._task = task
         self._request = request
         self._recorder = recorder
         self._plan = Plan.of(request)
-        self._earlier = earlier or Progress()
-        self._ended: dict[str, Outcome] = {
-            role: Outcome(status="success", output=output)
-            for role, output in self._earlier.outputs.items()
-        }
-        self._ended |= self._earlier.failed
-        self._delivered = {role: outcome.delivered for role, outcome in self._ended.items()}
+        self._progress = progress or Progress()
         self._running: dict[str, asyncio.Task[None]] = {}
         self._attempts: dict[str, Attempt] = {}
         self._began: float | None = None
@@ -190,136 +151,135 @@ class TaskRun:
         return self._result()
 
     def _arm(self) -> list[asyncio.TimerHandle]:
-        loop = asyncio.get_running_loop()
+        loop, now = asyncio.get_running_loop(), self._options.clock.monotonic()
+        if self._began is None:
+            self._began = now
+        used = self._progress.active_seconds + now - self._began
         timeout = self._request.timeout_seconds or self._options.task_timeout_seconds
-        budget = self._request.budget.seconds if self._request.budget else None
-        limits: list[tuple[float | None, Stop]] = [(timeout, "timeout"), (budget, "budget")]
-        now = self._options.clock.monotonic()
-        self._began = now if self._began is None else self._began
-        used = self._earlier.active_seconds + now - self._began
-        return [
-            loop.call_later(max(0.0, seconds - used), self.stop, reason)
-            for seconds, reason in limits
-            if seconds is not None
-        ]
+        timers = []
+        if timeout is not None:
+            timers.append(loop.call_later(max(0.0, timeout - used), self.stop, "timeout"))
+        budget = self._request.budget
+        if budget is not None and budget.seconds is not None:
+            timers.append(loop.call_later(max(0.0, budget.seconds - used), self.stop, "budget"))
+        return timers
+
+    @property
+    def _starts_nothing(self) -> bool:
+        return self._stop is not None or self._held
 
     def _ready(self) -> list[str]:
         if self._broken is not None:
             return []
-        if self._stop is not None or self._held:  # what the claim has begun must have an end
-            return [role for role in self._earlier.begun if role not in self._running]
-        return self._plan.ready(self._delivered, self._running)
+        progress = self._progress
+        if self._starts_nothing:  # what the claim has begun must have an end
+            return [role for role in progress.begun if role not in self._running]
+        return self._plan.ready(progress.outputs, progress.failed, self._running)
 
     def _start(self, role: str) -> None:
         running = asyncio.create_task(self._run_role(role))
         self._running[role] = running
-        running.add_done_callback(lambda _: self._wake())
-
-    def _is_last(self, role: str, outcome: Outcome) -> bool:
-        """Whether nothing more is started or runs once this outcome of a role stands."""
-        if self._running and self._running.keys() - {role}:
-            return False
-        if self._stop is not None or len(self._ended) + 1 == len(self._plan.roles):
-            return True
-        return not self._plan.ready(self._delivered | {role: outcome.delivered}, ())
+        running.add_done_callback(self._wake)
 
     async def _run_role(self, role: str) -> None:
+        """Try an agent as often as it may."""
+        progress = self._progress
         try:
-            if (self._stop is not None or self._held) and role not in self._earlier.begun:
-                return  # it came between the decision and this first step
-            outcome = await self._try_role(role)
-            if outcome is not None:
-                self._ended[role] = outcome
-                self._delivered[role] = outcome.delivered
-                self._spend(outcome.usage)
+            options = self._options.registry[role].options
+            # Asked here too: a stop may come between the decision and this first step.
+            while role in progress.begun or not self._starts_nothing:
+                failures = progress.failures.get(role, 0)
+                may_retry = failures + 1 < options.max_attempts
+                outcome = await self._attempt(role, may_retry=may_retry)
+                if outcome.interrupted:
+                    return
+                again = outcome.retryable and may_retry
+                if again:
+                    progress.failures[role] = failures + 1
+                    await self._delay(options.retry_delay_seconds, failures)
+                    again = self._stop is None or self._stop in INTERRUPTIONS
+                if not again:
+                    self._settle(role, outcome)
+                    return
         except Exception as error:  # whatever it is, `drive` raises it; nothing is started again
             self._broken = self._broken or error
             self.stop("lost")
         finally:
             self._running.pop(role, None)
 
-    async def _try_role(self, role: str) -> Outcome | None:
-        """Try an agent as often as it may; None when it is to be tried again later."""
-        options = self._options.registry[role].options
-        failures = self._earlier.failures
-        while True:
-            may_retry = failures.get(role, 0) + 1 < options.max_attempts
-            outcome = await self._attempt(role, may_retry=may_retry)
-            if outcome.interrupted:
-                return None
-            if not (outcome.retryable and may_retry):
-                return outcome
-            failures[role] = failures.get(role, 0) + 1
-            if self._stop is None and not self._held:
-                doubled = options.retry_delay_seconds * 2 ** min(failures[role] - 1, 30)
-                delay = min(doubled, MAX_RETRY_DELAY_SECONDS)
-                await self._delay(delay * self._options.clock.entropy.uniform(0.5, 1.0))
-            if self._stop is not None or self._held:
-                later = self._stop is None or self._stop in INTERRUPTIONS
-                return None if later else outcome
-
     async def _attempt(self, role: str, *, may_retry: bool) -> Outcome:
-        options = self._options
-        number = self._earlier.attempts.get(role, 0) + 1
-        self._earlier.attempts[role] = number
-        begun = role in self._earlier.begun
-        self._earlier.begun.discard(role)
-        reporter = Reporter(
-            role, number,
-            recorder=self._recorder, limits=options.limits, clock=options.clock,
-        )  # fmt: skip
-        context = AgentContext(
-            task=self._task,
-            role=role,
-            attempt=number,
-            inputs=self._request.inputs or {},
-            outputs={r: o.output for r, o in self._ended.items() if o.delivered},
-            restored=self._earlier.checkpoints.get(role),
-            reporter=reporter,
-        )
-        attempt = Attempt(
-            options.registry[role], context, reporter,
-            recorder=self._recorder, clock=options.clock,
-            grace_seconds=options.cancel_grace_seconds, redact=options.redact,
-        )  # fmt: skip
-        self._attempts[role] = attempt
+        """One attempt of an agent, until its end is stored."""
+        progress, observer = self._progress, self._options.observer
+        number = progress.attempts[role] = progress.attempts.get(role, 0) + 1
+        begun = role in progress.begun
+        progress.begun.discard(role)
+        attempt = self._attempts[role] = self._new_attempt(role, number)
         if self._stop is not None:
             attempt.stop(self._stop)
-        began = options.clock.monotonic()
-        options.observer.attempt_began(self._task, role, number)
+        observer.attempt_began(self._task, role, number)
         try:
-            outcome = await attempt.run(
-                begun=begun,
-                may_retry=may_retry,
-                is_last=lambda outcome: (
-                    not (outcome.retryable and may_retry) and self._is_last(role, outcome)
-                ),
-            )
-            seconds = options.clock.monotonic() - began
-            options.observer.attempt_ended(self._task, role, number, outcome, seconds)
+            outcome = await attempt.run(begun=begun)
+            if (end := attempt.end_event(outcome, may_retry=may_retry)) is not None:
+                last = not (outcome.retryable and may_retry) and self._is_last(role, outcome)
+                await self._recorder.end_attempt(end, outcome.output.output, last=last)
+            observer.attempt_ended(self._task, role, number, outcome, attempt.seconds)
             return outcome
         finally:
             del self._attempts[role]
-            if reporter.checkpointed is not None:
-                self._earlier.checkpoints[role] = orjson.loads(reporter.checkpointed)
+            if (state := attempt.reporter.checkpointed) is not None:
+                progress.checkpoints[role] = orjson.loads(state)
             if attempt.straggler is not None:
                 self.stragglers.append((role, attempt.straggler))
 
-    async def _delay(self, seconds: float) -> None:
-        """Sleep, but no longer than until a stop."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stopped.wait()
+    def _new_attempt(self, role: str, number: int) -> Attempt:
+        options, progress = self._options, self._progress
+        reporter = Reporter(role, number, self._recorder, options.limits, options.clock)
+        context = AgentContext(
+            self._task, role, number, self._request.inputs or {}, dict(progress.outputs),
+            progress.checkpoints.get(role), reporter,
+        )  # fmt: skip
+        return Attempt(options, options.registry[role], context, reporter, self._recorder)
 
-    def _spend(self, usage: Usage | None) -> None:
-        if usage is not None:
-            earlier = self._earlier
-            earlier.usage = add_usage(earlier.usage or Usage(), usage)
-            earlier.spent = add_usage(earlier.spent or Usage(), usage)
-            self._check_budget()
+    def _is_last(self, role: str, outcome: Outcome) -> bool:
+        """Whether nothing more is started or runs once this outcome of a role stands."""
+        if self._running and self._running.keys() - {role}:
+            return False
+        delivered, failed = self._progress.outputs, self._progress.failed
+        if self._stop is not None or len(delivered) + len(failed) + 1 == len(self._plan.roles):
+            return True
+        if outcome.delivered:
+            return not self._plan.ready(delivered.keys() | {role}, failed, ())
+        return not self._plan.ready(delivered, failed.keys() | {role}, ())
+
+    def _settle(self, role: str, outcome: Outcome) -> None:
+        if outcome.delivered:
+            self._progress.outputs[role] = outcome.output
+        else:
+            self._progress.failed[role] = outcome
+        if outcome.usage is not None:
+            self._spend(outcome.usage)
+
+    async def _delay(self, seconds: float, failures: int) -> None:
+        """Wait before another attempt, but no longer than until a stop.
+
+        Args:
+            seconds: How long after the first failure; doubled with each before this one.
+            failures: How many there were before this one.
+        """
+        delay = min(seconds * 2 ** min(failures, 30), MAX_RETRY_DELAY_SECONDS)
+        if not self._starts_nothing:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay * self._options.clock.entropy.uniform(0.5, 1.0)):
+                    await self._stopped.wait()
+
+    def _spend(self, usage: Usage) -> None:
+        progress = self._progress
+        progress.usage = add_usage(progress.usage or Usage(), usage)
+        progress.spent = add_usage(progress.spent or Usage(), usage)
+        self._check_budget()
 
     def _check_budget(self) -> None:
-        budget, spent = self._request.budget, self._earlier.spent
+        budget, spent = self._request.budget, self._progress.spent
         if budget is None or spent is None:
             return
         tokens = spent.input_tokens + spent.output_tokens
@@ -333,36 +293,39 @@ class TaskRun:
         await self._signal
         self._signal = None
 
-    def _wake(self) -> None:
+    def _wake(self, _: object = None) -> None:
         if self._signal is not None and not self._signal.done():
             self._signal.set_result(None)
 
     def _result(self) -> RunResult:
-        failed = {
-            role: self._ended[role]
-            for role in self._plan.roles
-            if role in self._ended and not self._ended[role].delivered
-        }
+        failed = self._failed()
         status, code, error = self._verdict(failed)
         return RunResult(
             status=status,
-            outputs={r: o.output for r, o in self._ended.items() if o.delivered},
+            outputs=self._progress.outputs,
             failed=failed,
             code=code,
             error=error,
-            usage=self._earlier.usage,
+            usage=self._progress.usage,
             not_stopped=self._not_stopped(),
         )
 
+    def _failed(self) -> dict[str, Outcome]:
+        """What failed, in the order in which the agents were selected."""
+        failed = self._progress.failed
+        return {role: failed[role] for role in self._plan.roles if role in failed} if failed else {}
+
     def _verdict(self, failed: Mapping[str, Outcome]) -> tuple[TaskStatus, str, str]:
-        delivered = len(self._ended) - len(failed)
+        delivered, roles = len(self._progress.outputs), self._plan.roles
+        if delivered == len(roles):
+            return TaskStatus.COMPLETED, "", ""
         later = self._stop in INTERRUPTIONS or (self._stop is None and self._held)
-        if later and self._plan.ready({r: o.delivered for r, o in self._ended.items()}, ()):
+        if later and self._plan.ready(self._progress.outputs, failed, ()):
             return (TaskStatus.QUEUED if self._stop == "hand_back" else TaskStatus.PAUSED), "", ""
-        if self._stop is not None and not later and delivered < len(self._plan.roles):
+        if self._stop is not None and not later:
             return self._stop_verdict()
         words = "; ".join(f"{role}: {outcome.error}" for role, outcome in failed.items())
-        if failed and self._plan.stops_on_error and len(failed) < len(self._plan.roles):
+        if failed and self._plan.stops_on_error and len(failed) < len(roles):
             return TaskStatus.FAILED, "agent_failed", f"Stopped because {words}"[:4000]
         if delivered == 0:
             return TaskStatus.FAILED, "all_agents_failed", f"No agent delivered. {words}"[:4000]
@@ -385,8 +348,8 @@ class TaskRun:
         """The result of a run that `drive` could not bring to an end."""
         return RunResult(
             status=TaskStatus.FAILED,
-            outputs={r: o.output for r, o in self._ended.items() if o.delivered},
-            failed={r: o for r, o in self._ended.items() if not o.delivered},
+            outputs=self._progress.outputs,
+            failed=self._progress.failed,
             code=code,
             error=error,
             not_stopped=self._not_stopped(),
@@ -414,42 +377,3 @@ def task_info(task_id: str, request: TaskRequest) -> TaskInfo:
         provider=request.provider,
         metadata=request.metadata or {},
     )
-
-
-def created_event(registry: AgentRegistry, request: TaskRequest, at_ms: int) -> Draft:
-    """The first event of a task."""
-    fields = {
-        "title": request.shown_title,
-        "selectedAgents": request.selected_agents,
-        "executionMode": request.mode,
-        "agents": registry.team(request.selected_agents).infos,
-    }
-    return Draft("task_created", fields, at_ms)
-
-
-def first_starts(registry: AgentRegistry, request: TaskRequest, at_ms: int) -> list[Draft]:
-    """`agent_start` of the agents a new task begins with."""
-    roles = Plan.of(request).ready({}, ())
-    return [start_event(registry[role], 1, at_ms) for role in roles]
-
-
-def terminal_event(result: RunResult, active_ms: int, at_ms: int) -> Draft:
-    """The last event of a task whose run ended with this result."""
-    if result.status == TaskStatus.COMPLETED:
-        fields: dict[str, Any] = {
-            "totalExecutionTime": active_ms,
-            "outputs": len(result.outputs),
-            "failedAgents": list(result.failed),
-        }
-        if result.usage is not None:
-            fields["usage"] = result.usage.model_dump(by_alias=True)
-        return Draft("task_complete", fields, at_ms)
-    fields = {
-        "status": result.status.value,
-        "error": result.error,
-        "code": result.code,
-        "totalExecutionTime": active_ms,
-    }
-    if result.not_stopped:
-        fields["notStopped"] = list(result.not_stopped)
-    return Draft("task_error", fields, at_ms)

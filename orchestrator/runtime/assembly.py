@@ -12,8 +12,8 @@ from orchestrator.agents import AgentRegistry
 from orchestrator.clock import Clock
 from orchestrator.errors import StorageError
 from orchestrator.observers import AllObservers
+from orchestrator.options import RunOptions
 from orchestrator.progress import Limits
-from orchestrator.runs import RunOptions
 from orchestrator.runtime.alerts import Tell, tell_nobody
 from orchestrator.runtime.channels import MAX_BYTES, Channels
 from orchestrator.runtime.dispatch import InProcessDispatcher

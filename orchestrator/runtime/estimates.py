@@ -9,8 +9,8 @@ import heapq
 from collections import deque
 
 from orchestrator.agents import TaskInfo
-from orchestrator.attempts import Outcome
 from orchestrator.observers import RunObserver
+from orchestrator.outcomes import Outcome
 from orchestrator.plans import Plan
 from orchestrator.store import agent_runs
 from orchestrator.store.database import Database
@@ -53,15 +53,15 @@ class Estimates:
     def _simulated(self, plan: Plan) -> float:
         """When the last agent ends if each takes its median and starts as early as it may."""
         now = 0.0
-        ended: dict[str, bool] = {}
+        ended: set[str] = set()
         running: list[tuple[float, str]] = []
         while True:
-            for role in plan.ready(ended, [role for _, role in running]):
+            for role in plan.ready(ended, (), [role for _, role in running]):
                 heapq.heappush(running, (now + self._median(role), role))
             if not running:
                 return now
             now, role = heapq.heappop(running)
-            ended[role] = True
+            ended.add(role)
 
     def _remember(self, role: str, seconds: float) -> None:
         times = self._seconds.get(role)

@@ -12,8 +12,8 @@ from typing import Any
 import orjson
 
 from orchestrator.agents import AgentOutput
-from orchestrator.attempts import Outcome
 from orchestrator.events import ArtifactInfo, Usage
+from orchestrator.outcomes import Outcome
 from orchestrator.runs import Progress, add_usage
 from orchestrator.store import agent_runs, artifacts, events
 from orchestrator.store.database import Session

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from orchestrator.agents import TaskInfo
-from orchestrator.attempts import Outcome
 from orchestrator.clock import Clock
 from orchestrator.observers import RunObserver
+from orchestrator.outcomes import Outcome
 from orchestrator.runtime.alerts import Alert, Tell, tell_nobody
 from orchestrator.runtime.runner_log import LineType, RunnerLog, TaskName
 from orchestrator.store.recovery import Lost

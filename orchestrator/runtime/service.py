@@ -17,7 +17,7 @@ from orchestrator.errors import (
     CursorBeyondEnd,
     TaskNotFound,
 )  # fmt: skip
-from orchestrator.runs import RunOptions
+from orchestrator.options import RunOptions
 from orchestrator.runtime.channels import Channels, Reader
 from orchestrator.runtime.controls import Controls
 from orchestrator.runtime.exports.source import ExportSource

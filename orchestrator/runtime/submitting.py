@@ -18,7 +18,8 @@ from orchestrator.errors import (
     UnknownIdempotencyKey,
 )  # fmt: skip
 from orchestrator.events import to_json
-from orchestrator.runs import RunOptions, created_event, first_starts
+from orchestrator.milestones import created_event, first_starts
+from orchestrator.options import RunOptions
 from orchestrator.runtime.channels import Channels, Reader
 from orchestrator.runtime.dispatch import Delivery
 from orchestrator.runtime.estimates import Estimates

@@ -16,14 +16,10 @@ from typing import Any, Literal
 
 from orchestrator.activity import ActivityLog
 from orchestrator.errors import AppendRefused, StorageError, StorageFull
-from orchestrator.runs import (
-    Progress,
-    RunOptions,
-    RunResult,
-    TaskRun,
-    task_info,
-    terminal_event,
-)  # fmt: skip
+from orchestrator.milestones import terminal_event
+from orchestrator.options import RunOptions
+from orchestrator.outcomes import RunResult
+from orchestrator.runs import Progress, TaskRun, task_info
 from orchestrator.runtime.channels import Channels
 from orchestrator.runtime.dispatch import Delivery, Dispatcher
 from orchestrator.runtime.history import load_progress

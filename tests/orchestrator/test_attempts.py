@@ -7,11 +7,20 @@ from typing import Any
 
 import pytest
 
-from orchestrator.agents import AgentContext, AgentOptions, AgentResult, Registration, TaskInfo
-from orchestrator.attempts import CANCEL_AGAIN_SECONDS, Attempt, Outcome, Stop
+from orchestrator.agents import (
+    AgentContext,
+    AgentOptions,
+    AgentRegistry,
+    AgentResult,
+    Registration,
+    TaskInfo,
+)  # fmt: skip
+from orchestrator.attempts import CANCEL_AGAIN_SECONDS, Attempt
 from orchestrator.clock import Clock
 from orchestrator.errors import AgentError, AppendRefused
 from orchestrator.events import AgentComplete, AgentFailed, Event
+from orchestrator.options import RunOptions
+from orchestrator.outcomes import Outcome, Stop
 from orchestrator.progress import CallbackRecorder, Limits, Reporter
 from tests.orchestrator.teams import Work, WorkAgent, eventually, hang, speak, swallow
 
@@ -25,19 +34,23 @@ class Trial:
         self.events: list[Event] = []
         self.recorder = CallbackRecorder("t", self.events.append)
         clock = Clock()
+        given = RunOptions(
+            registry=AgentRegistry(), clock=clock, limits=Limits(), cancel_grace_seconds=grace,
+            task_timeout_seconds=None, redact=redact,
+        )  # fmt: skip
         reporter = Reporter("a", 1, recorder=self.recorder, limits=Limits(), clock=clock)
         context = AgentContext(
             task=TaskInfo(task_id="t", title="", description=""), role="a", attempt=1, inputs={},
             outputs={}, restored=None, reporter=reporter,
         )  # fmt: skip
         registration = Registration(agent=WorkAgent("a", work), options=AgentOptions(**options))
-        self.attempt = Attempt(
-            registration, context, reporter, recorder=self.recorder, clock=clock,
-            grace_seconds=grace, redact=redact,
-        )  # fmt: skip
+        self.attempt = Attempt(given, registration, context, reporter, self.recorder)
 
     async def run(self, *, may_retry: bool = False) -> Outcome:
-        return await self.attempt.run(begun=False, may_retry=may_retry, is_last=lambda _: False)
+        outcome = await self.attempt.run(begun=False)
+        if (end := self.attempt.end_event(outcome, may_retry=may_retry)) is not None:
+            await self.recorder.end_attempt(end, outcome.output.output, last=False)
+        return outcome
 
     async def stopped(self, reason: Stop, *, may_retry: bool = False) -> Outcome:
         """Start it, stop it once it has said something, and wait for its end."""

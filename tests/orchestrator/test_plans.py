@@ -39,5 +39,6 @@ def test_a_role_starts_when_nothing_it_needs_is_missing_and_there_is_room(
     fields: dict[str, Any], ended: str, running: str, ready: str
 ) -> None:
     plan = Plan.of(request(*"abcd", **fields))
-    outcomes = {role: sign == "+" for sign, role in zip(ended[::2], ended[1::2], strict=True)}
-    assert "".join(plan.ready(outcomes, running)) == ready
+    ends = list(zip(ended[::2], ended[1::2], strict=True))
+    delivered, failed = ([role for sign, role in ends if sign == wanted] for wanted in "+-")
+    assert "".join(plan.ready(delivered, failed, running)) == ready

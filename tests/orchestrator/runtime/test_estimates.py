@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator.agents import TaskInfo
-from orchestrator.attempts import Outcome
+from orchestrator.outcomes import Outcome
 from orchestrator.runtime.estimates import REMEMBERED, Estimates
 from tests.orchestrator.teams import at_file, fail, request, run_task, service, speak, team
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from orchestrator.agents import TaskInfo
-from orchestrator.attempts import Outcome
 from orchestrator.clock import Clock
+from orchestrator.outcomes import Outcome
 from orchestrator.runtime.narrator import Narrator
 from tests.orchestrator.teams import request, service, team
 

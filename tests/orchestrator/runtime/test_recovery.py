@@ -14,7 +14,7 @@ import pytest
 from orchestrator.agents import AgentContext
 from orchestrator.clock import Clock
 from orchestrator.events import Draft, to_json
-from orchestrator.runs import created_event, first_starts
+from orchestrator.milestones import created_event, first_starts
 from orchestrator.store import agent_runs, events, submissions
 from orchestrator.store.events import RunKey
 from orchestrator.store.submissions import NewTask, Submitted
