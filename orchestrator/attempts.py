@@ -238,7 +238,22 @@ class Attempt:
         return f"{type(error).__name__} (details are in the server log under {reference})"
 
     async def _delivered(self, result: AgentResult | None) -> Outcome:
-        result = AgentResult() if result is None else result
+        usage = output = None
+        if result is not None:
+            if (failure := await self._take(result)) is not None:
+                return failure
+            usage, output = result.usage, result.output
+        reporter = self.reporter
+        return Outcome(
+            status="success",
+            usage=usage,
+            output=AgentOutput(
+                text=reporter.text, output=output, artifacts=tuple(reporter.artifacts.values())
+            ),
+        )
+
+    async def _take(self, result: AgentResult) -> Outcome | None:
+        """Report what a result says and was not reported yet; a failure if it cannot be taken."""
         if not isinstance(result, AgentResult):
             words = f"The agent returned {type(result).__name__} instead of an AgentResult."
             return self._failed(words, "agent_failed")
@@ -253,22 +268,13 @@ class Attempt:
             raise
         except Exception as error:  # foreign objects: no text, or nothing that JSON could say
             return self._failed(self._unexpected(error), "agent_failed")
-        return Outcome(
-            status="success",
-            usage=result.usage,
-            output=AgentOutput(
-                text=self.reporter.text,
-                output=result.output,
-                artifacts=tuple(self.reporter.artifacts.values()),
-            ),
-        )
+        return None
 
 
 def _add_delivery(fields: dict[str, Any], outcome: Outcome) -> None:
     output = outcome.output
-    artifacts = [a.model_dump(by_alias=True) for a in output.artifacts]
-    fields["hasArtifacts"] = bool(artifacts)
-    fields["artifacts"] = artifacts
+    fields["hasArtifacts"] = bool(output.artifacts)
+    fields["artifacts"] = [a.model_dump(by_alias=True) for a in output.artifacts]
     if output.output is not None:
         if len(to_json(output.output)) <= MAX_OUTPUT_IN_EVENT:
             fields["output"] = output.output

@@ -28,13 +28,9 @@ class Plan(NamedTuple):
     def of(cls, request: TaskRequest) -> Plan:
         """The plan a request asks for."""
         roles = tuple(request.selected_agents)
-        most = 1 if request.mode == "sequential" else len(roles)
-        return cls(
-            roles,
-            min(most, request.max_parallel or most),
-            request.stops_on_error,
-            request.depends_on or {},
-        )
+        one_by_one = request.mode == "sequential"
+        most = 1 if one_by_one else min(len(roles), request.max_parallel or len(roles))
+        return cls(roles, most, request.stops_on_error, request.depends_on or {})
 
     def ready(
         self, delivered: Collection[str], failed: Collection[str], running: Collection[str]

@@ -133,15 +133,12 @@ class TaskRun:
         timers = self._arm()
         self._check_budget()
         try:
-            while True:
-                ready = self._ready()
+            while (ready := self._ready()) or self._running:
                 if len(ready) == 1 and not self._running:  # nothing else can happen meanwhile
                     await self._run_role(ready[0])
                     continue
                 for role in ready:
                     self._start(role)
-                if not self._running:
-                    break
                 await self._sleep()
         finally:
             for timer in timers:
@@ -307,7 +304,7 @@ class TaskRun:
             code=code,
             error=error,
             usage=self._progress.usage,
-            not_stopped=self._not_stopped(),
+            not_stopped=self._not_stopped() if self.stragglers else (),
         )
 
     def _failed(self) -> dict[str, Outcome]:

@@ -114,10 +114,14 @@ class Narrator:
 
     def attempt_began(self, task: TaskInfo, role: str, attempt: int) -> None:
         """An agent starts."""
-        if (slot := self._slots.get(task.task_id)) is not None:
-            words = "agent %s started" if attempt == 1 else "agent %s started, attempt %s"
-            values = (role,) if attempt == 1 else (role, attempt)
-            self._log.add(slot.number, "info", words, *values, task=slot.task)
+        slot = self._slots.get(task.task_id)
+        if slot is None:
+            return
+        if attempt == 1:
+            self._log.add(slot.number, "info", "agent %s started", role, task=slot.task)
+        else:
+            words = "agent %s started, attempt %s"
+            self._log.add(slot.number, "info", words, role, attempt, task=slot.task)
 
     def attempt_ended(
         self, task: TaskInfo, role: str, attempt: int, outcome: Outcome, seconds: float

@@ -130,8 +130,9 @@ class RunnerLog:
             task: The task it is about; the message begins with it.
         """
         now = self._clock.wall_ms()
-        self.last_id = id = max(now, self.last_id + 1)
+        id = now if now > self.last_id else self.last_id + 1
         self._lines.append(_line((id, now, thread, type, words, values, task)))
+        self.last_id = id
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(STORE_SECONDS, self._store)
         if self._readers and not self._waking:  # once for all lines of this turn of the loop

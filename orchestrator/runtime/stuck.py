@@ -14,7 +14,8 @@ from typing import Literal
 from orchestrator.clock import Clock
 from orchestrator.errors import StorageError
 from orchestrator.runtime.narrator import Narrator
-from orchestrator.runtime.worker import Run, Worker
+from orchestrator.runtime.run import Run
+from orchestrator.runtime.worker import Worker
 from orchestrator.store import listing
 from orchestrator.store.database import Database
 from orchestrator.tasks import TaskStatus

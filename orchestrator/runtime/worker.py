@@ -10,9 +10,8 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from orchestrator.activity import ActivityLog
 from orchestrator.errors import AppendRefused, StorageError, StorageFull
@@ -25,9 +24,9 @@ from orchestrator.runtime.dispatch import Delivery, Dispatcher
 from orchestrator.runtime.history import load_progress
 from orchestrator.runtime.narrator import Narrator
 from orchestrator.runtime.recorder import LogRecorder
+from orchestrator.runtime.run import Run, Telling
 from orchestrator.settings import RuntimeSettings
 from orchestrator.store import tasks
-from orchestrator.store.controls import Order
 from orchestrator.store.database import Database
 from orchestrator.store.events import RunKey
 from orchestrator.store.tasks import Claimed, Ended
@@ -36,55 +35,6 @@ from orchestrator.tasks import END_STATES, OWNED_STATES, TaskRequest, TaskStatus
 
 logger = logging.getLogger(__name__)
 log = ActivityLog(__name__)
-
-
-@dataclass(slots=True, kw_only=True)
-class Run:
-    """One run under way."""
-
-    key: RunKey
-    owner: str
-    asyncio_task: asyncio.Task[None] | None = None
-    """Held here, since the loop alone would not keep it."""
-    task_run: TaskRun | None = None
-    """None until it has read what earlier runs have left."""
-    recorder: LogRecorder | None = None
-    """None for a moment at the beginning."""
-    began_at: float
-    """On the monotonic clock."""
-    orders: list[Order | Literal["stuck", "lost"]] = field(default_factory=list)
-    """What it was told before `task_run` was there."""
-
-    @property
-    def heard_at(self) -> float:
-        """When it was heard of last, on the monotonic clock."""
-        return self.began_at if self.recorder is None else self.recorder.stored_at
-
-    @property
-    def agents(self) -> list[str]:
-        """The agents that run."""
-        return [] if self.task_run is None else self.task_run.agents
-
-    def begin(self, task_run: TaskRun) -> TaskRun:
-        """It has read what earlier runs have left."""
-        self.task_run = task_run
-        for order in self.orders:
-            self.tell(order)
-        return task_run
-
-    def tell(self, order: Order | Literal["stuck", "lost"]) -> None:
-        """Pass an order on; ``lost``: somebody else has ended the task."""
-        if self.task_run is None:
-            self.orders.append(order)
-        elif order == "hold":
-            self.task_run.hold()
-        elif order == "interrupt":
-            self.task_run.hold()
-            self.task_run.stop("pause")
-        elif order == "resume":
-            self.task_run.go_on()
-        else:
-            self.task_run.stop(order)
 
 
 class Worker:
@@ -127,6 +77,7 @@ class Worker:
         self._settings = settings
         self._node = node
         self._clock = options.clock
+        self._loop = asyncio.get_running_loop()
         self.slots = settings.max_concurrent_tasks
         """How many tasks run at once."""
         self._taken = 0
@@ -231,11 +182,12 @@ class Worker:
             request: What was asked for, if the task was submitted just now.
             begun: Agents whose `agent_start` was stored with the claim.
         """
-        run = Run(key=claimed.run, owner=claimed.owner, began_at=self._clock.monotonic())
-        self._running[claimed.run.id] = run
-        run.asyncio_task = asyncio.create_task(self._run(run, claimed, request, begun))
+        key, owner, _, active_ms, log_bytes = claimed
+        run = Run(key, owner, self._recorder(key, active_ms, log_bytes))
+        self._running[key.id] = run
+        run.asyncio_task = self._loop.create_task(self._run(run, claimed, request, begun))
 
-    def tell(self, id: int, order: Order | Literal["lost"]) -> None:
+    def tell(self, id: int, order: Telling) -> None:
         """Tell the run of a task what was decided about it; nothing if it does not run here."""
         if (run := self._running.get(id)) is not None:
             run.tell(order)
@@ -307,34 +259,33 @@ class Worker:
     async def _run(
         self, run: Run, claimed: Claimed, request: TaskRequest | None, begun: Sequence[str]
     ) -> None:
-        context = {"task_id": run.key.task_id}
-        log("task started", {**context, "epoch": run.key.epoch})
+        task_id = run.key.task_id
+        log("task started", {"task_id": task_id, "epoch": run.key.epoch})
         try:
             status = await self._drive(run, claimed, request, begun)
-            log("task ended", {**context, "status": status})
-            self._narrator.run_ended(run.key.task_id, status)
+            log("task ended", {"task_id": task_id, "status": status})
+            self._narrator.run_ended(task_id, status)
         except AppendRefused as error:
-            logger.warning("run lost: %s", error, extra=context)
-            self._narrator.run_ended(run.key.task_id, "", why=str(error))
+            logger.warning("run lost: %s", error, extra={"task_id": task_id})
+            self._narrator.run_ended(task_id, "", why=str(error))
         except StorageError as error:
-            logger.error("run lost, the next start recovers it: %s", error, extra=context)
-            self._narrator.run_ended(run.key.task_id, "", why=str(error))
+            words = "run lost, the next start recovers it: %s"
+            logger.error(words, error, extra={"task_id": task_id})
+            self._narrator.run_ended(task_id, "", why=str(error))
         finally:
             self._leave(run)
 
     async def _drive(
         self, run: Run, claimed: Claimed, request: TaskRequest | None, begun: Sequence[str]
     ) -> str:
-        recorder = self._recorder(run, claimed.active_ms, claimed.log_bytes)
-        run.recorder = recorder
         try:
-            result = await self._result(run, claimed, request, begun, recorder)
+            result = await self._result(run, claimed, request, begun)
             while run.task_run is not None and result.status not in END_STATES:
-                status = await self._let_go(run, recorder, result)
+                status = await self._let_go(run, result)
                 if status not in OWNED_STATES:
                     return status
                 result = await run.task_run.drive()  # the pause was taken back, or a cancel came
-            return await self._end(run, recorder, result)
+            return await self._end(run.recorder, result)
         except (AppendRefused, StorageFull):  # in the drain: what needs less room must not end it
             raise
         except Exception as error:  # our own fault; the task must end all the same
@@ -347,44 +298,39 @@ class Worker:
                     status=TaskStatus.FAILED, outputs={}, failed={}, code="internal", error=words
                 )
             # With another recorder: this one may have failed, and takes nothing more.
-            return await self._end(run, self._recorder(run, recorder.active_ms, 0), result)
+            return await self._end(self._recorder(run.key, run.recorder.active_ms, 0), result)
 
-    def _recorder(self, run: Run, active_ms: int, log_bytes: int) -> LogRecorder:
+    def _recorder(self, key: RunKey, active_ms: int, log_bytes: int) -> LogRecorder:
         return LogRecorder(
-            self._writer, run.key, self._channels.publish,
+            self._writer, key, self._channels.publish,
             clock=self._clock, active_ms=active_ms, log_bytes=log_bytes,
             max_log_bytes=self._settings.max_task_log_bytes,
             max_event_bytes=self._settings.max_event_bytes,
         )  # fmt: skip
 
     async def _result(
-        self,
-        run: Run,
-        claimed: Claimed,
-        request: TaskRequest | None,
-        begun: Sequence[str],
-        recorder: LogRecorder,
+        self, run: Run, claimed: Claimed, request: TaskRequest | None, begun: Sequence[str]
     ) -> RunResult:
         if request is not None:  # just submitted: nothing ran yet
-            earlier = Progress(begun=set(begun))
+            progress = Progress(begun=set(begun))
         else:
             request = TaskRequest.model_validate_json(claimed.request)
-            earlier = await self._database.read(partial(load_progress, id=run.key.id))
-            earlier.active_seconds = claimed.active_ms / 1000
+            progress = await self._database.read(partial(load_progress, id=run.key.id))
+            progress.active_seconds = claimed.active_ms / 1000
         self._narrator.run_began(run.key.task_id, run.owner, request, waiting=len(self._dispatcher))
         missing = [r for r in request.selected_agents if r not in self._options.registry]
         if missing:
             return RunResult(
-                status=TaskStatus.FAILED, outputs=earlier.outputs, failed={}, code="agent_failed",
+                status=TaskStatus.FAILED, outputs=progress.outputs, failed={}, code="agent_failed",
                 error=f"This server has no agent {missing[0]!r} any more.",
             )  # fmt: skip
         info = task_info(run.key.task_id, request)
-        task_run = run.begin(TaskRun(self._options, info, request, recorder, earlier))
+        task_run = run.begin(TaskRun(self._options, info, request, run.recorder, progress))
         if self.handing_back:
             task_run.stop("hand_back")
         return await task_run.drive()
 
-    async def _end(self, run: Run, recorder: LogRecorder, result: RunResult) -> str:
+    async def _end(self, recorder: LogRecorder, result: RunResult) -> str:
         ended = await recorder.finish(
             terminal_event(result, recorder.active_ms, self._clock.wall_ms()),
             completed=len(result.outputs),
@@ -393,16 +339,16 @@ class Worker:
         )
         return ended.own.status
 
-    async def _let_go(self, run: Run, recorder: LogRecorder, result: RunResult) -> str:
+    async def _let_go(self, run: Run, result: RunResult) -> str:
         """Leave the task paused or in the queue.
 
         Returns:
             Its status: one in which this run holds it still, when there is more to do.
         """
-        await recorder.flush()
+        await run.recorder.flush()
         let_go = partial(
             tasks.let_go, run=run.key, handing_back=result.status == TaskStatus.QUEUED,
-            active_ms=recorder.active_ms, now=self._clock.wall_ms(),
+            active_ms=run.recorder.active_ms, now=self._clock.wall_ms(),
         )  # fmt: skip
         try:
             appended = await self._writer.submit(let_go, self._channels.publish, waits=True)
