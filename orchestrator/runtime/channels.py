@@ -3,12 +3,14 @@
 A reader is a cursor. It takes what follows its cursor from memory when it is there, else from the
 log, and checks that the numbers follow. So a slow reader costs nobody anything, and memory has one
 bound for the whole process.
+
+Frames are kept as they were committed: those of one transaction in one piece, which is also what is
+sent to readers that keep up.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -30,17 +32,14 @@ Page = Callable[[int, int], Awaitable[FramePage | None]]
 class Channel:
     """The newest frames of one task."""
 
-    __slots__ = (
-        "bytes", "ended", "first", "frames", "id", "last_seq", "readers", "removed", "waiting"
-    )  # fmt: skip
+    __slots__ = ("bytes", "ended", "id", "last_seq", "pieces", "readers", "removed", "waiting")
 
     def __init__(self, id: int) -> None:
         self.id = id
-        self.frames: deque[bytes] = deque()
+        self.pieces: dict[int, tuple[int, bytes]] = {}
+        """By the number of its first frame: the number of its last one, and the frames."""
         self.bytes = 0
         """What they take."""
-        self.first = 1
-        """Number of the first frame kept."""
         self.last_seq = 0
         """End of the log, as far as it is known here."""
         self.ended = False
@@ -83,7 +82,7 @@ class Channels:
         self._channels: dict[int, Channel] = {}
         self.on_left: Callable[[int], None] = _nothing
         """Called when the last reader of a task leaves that has ended and was read to its end."""
-        self._ages: deque[tuple[Channel, int, int]] = deque()
+        self._ages: deque[tuple[Channel, int]] = deque()  # each piece, oldest first
         self._kept = 0
         self.bytes = 0
         """What all frames take now."""
@@ -116,14 +115,10 @@ class Channels:
             return
         channel.ended = appended.status in END_STATES
         frames = self._extend(channel, appended.events)
-        if channel.ended or len(frames) > MAX_FRAMES:
+        if channel.ended or frames is None:
             channel.wake()
         elif channel.waiting:
-            data = frames[0] if len(frames) == 1 else b"".join(frames)
-            if len(data) > MAX_BYTES:
-                channel.wake()
-            else:
-                channel.show(appended.events[0].seq, data)
+            channel.show(appended.events[0].seq, frames)
 
     def remove(self, id: int) -> None:
         """The task was deleted: its readers end."""
@@ -154,19 +149,19 @@ class Channels:
         """A page of the log."""
         return await self._page(id, after)
 
-    def _extend(self, channel: Channel, events: Sequence[StoredEvent]) -> list[bytes]:
-        if events[0].seq != channel.first + len(channel.frames):
-            # Something is missing in between: start anew, the log has the rest.
-            self._clear(channel)
-            channel.first = events[0].seq
-        frames = [frame(*event) for event in events]
-        size = sum(map(len, frames))
-        channel.frames.extend(frames)
+    def _extend(self, channel: Channel, events: Sequence[StoredEvent]) -> bytes | None:
+        """Keep the frames of new events, and return them; None if they are more than one write."""
+        first, last = events[0].seq, events[-1].seq
+        channel.last_seq = last
+        frames = b"".join([frame(seq, type, data) for seq, type, data in events])
+        size = len(frames)
+        if size > MAX_BYTES or len(events) > MAX_FRAMES:
+            return None  # the log has them, page by page
+        channel.pieces[first] = last, frames
         channel.bytes += size
         self.bytes += size
-        self._kept += len(frames)
-        self._ages.append((channel, events[0].seq, events[-1].seq))
-        channel.last_seq = events[-1].seq
+        self._kept += 1
+        self._ages.append((channel, first))
         while self.bytes > self._max_bytes:
             self._drop_oldest()
         if len(self._ages) > self._kept + MAX_FRAMES:
@@ -175,25 +170,21 @@ class Channels:
 
     def _clear(self, channel: Channel) -> None:
         self.bytes -= channel.bytes
-        self._kept -= len(channel.frames)
-        channel.frames.clear()
+        self._kept -= len(channel.pieces)
+        channel.pieces.clear()
         channel.bytes = 0
 
     def _drop_oldest(self) -> None:
-        channel, first, last = self._ages.popleft()
-        while channel.frames and first <= channel.first <= last:
-            size = len(channel.frames.popleft())
+        channel, first = self._ages.popleft()
+        piece = channel.pieces.pop(first, None)
+        if piece is not None:
+            size = len(piece[1])
             channel.bytes -= size
             self.bytes -= size
             self._kept -= 1
-            channel.first += 1
 
     def _forget_dropped(self) -> None:
-        self._ages = deque(
-            (channel, first, last)
-            for channel, first, last in self._ages
-            if channel.frames and channel.first <= last
-        )
+        self._ages = deque(age for age in self._ages if age[1] in age[0].pieces)
 
 
 class Reader:
@@ -247,10 +238,7 @@ class Reader:
                 raise TaskNotFound("")
             if self.cursor < channel.last_seq:
                 self._nudged = False
-                # The end of the log may be known before its frames are here.
-                if 0 <= self.cursor + 1 - channel.first < len(channel.frames):
-                    return self._from_memory()
-                return await self._from_log()
+                return self._from_memory() or await self._from_log()
             if channel.ended:
                 return None
             if self._nudged:
@@ -301,25 +289,21 @@ class Reader:
             self._channels.leave(self._channel, at_end=self.ended)
 
     def _from_memory(self) -> bytes:
+        """Frames behind the cursor; none when they are not kept, or not here yet."""
         channel = self._channel
-        start = self.cursor + 1 - channel.first
-        if start == len(channel.frames) - 1:  # the usual case: one new frame, shared by all
-            self.cursor += 1
-            return channel.frames[start]
-        count = len(channel.frames) - start
-        if count <= MAX_FRAMES and channel.bytes <= MAX_BYTES:
-            self.cursor += count
-            return b"".join(itertools.islice(channel.frames, start, None))
-        piece: list[bytes] = []
-        size = 0
-        for index in range(start, min(start + MAX_FRAMES, len(channel.frames))):
-            data = channel.frames[index]
-            if piece and size + len(data) > MAX_BYTES:
-                break
-            piece.append(data)
-            size += len(data)
-        self.cursor += len(piece)
-        return b"".join(piece)
+        last, frames = channel.pieces.get(self.cursor + 1, (0, b""))
+        if 0 < last < channel.last_seq:
+            first = self.cursor + 1
+            some, size = [frames], len(frames)
+            while (next := channel.pieces.get(last + 1)) is not None:
+                size += len(next[1])
+                if size > MAX_BYTES or next[0] - first >= MAX_FRAMES:
+                    break
+                last = next[0]
+                some.append(next[1])
+            frames = b"".join(some)
+        self.cursor = last or self.cursor
+        return frames
 
     async def _from_log(self) -> bytes:
         page = await self._channels.read_page(self._channel.id, self.cursor)
