@@ -77,6 +77,8 @@ class Channels:
     """
 
     def __init__(self, *, max_bytes: int, page: Page) -> None:
+        self.loop = asyncio.get_running_loop()
+        """On which readers wait."""
         self._max_bytes = max_bytes
         self._page = page
         self._channels: dict[int, Channel] = {}
@@ -244,7 +246,7 @@ class Reader:
             if self._nudged:
                 self._nudged = False
                 return b""
-            self._waiter = asyncio.get_running_loop().create_future()
+            self._waiter = self._channels.loop.create_future()
             channel.waiting[self] = None
             try:
                 await self._waiter

@@ -24,7 +24,7 @@ from orchestrator.store.writer import Writer
 BUFFER_EVENTS = 256  # per attempt: an agent that floods waits for the disk, not for memory
 BUFFER_BYTES = 1024 * 1024
 MERGED_BYTES = 64 * 1024  # pieces of text become one event up to here
-LINGER_TURNS = 3  # turns of the loop a run's first events wait: an agent that ends at once
+LINGER_TURNS = 2  # turns of the loop a run's first events wait: an agent that ends at once
 EVENT_OVERHEAD = 160  # bytes of an event beside what an agent wrote
 
 
@@ -69,6 +69,7 @@ class LogRecorder:
         max_log_bytes: int,
         max_event_bytes: int = 256 * 1024,
     ) -> None:
+        self._loop = asyncio.get_running_loop()
         self._writer = writer
         self._run = run
         self._publish = publish
@@ -277,7 +278,7 @@ class LogRecorder:
 
     async def _wait_in(self, waiting: list[asyncio.Future[None]]) -> None:
         # A future for each who waits: being cancelled ends one wait and withdraws nothing.
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[None] = self._loop.create_future()
         waiting.append(future)
         await future
 
@@ -285,11 +286,11 @@ class LogRecorder:
         """Begin a transaction a few turns of the loop from now, unless one is under way."""
         if not self._under_way and not self._scheduled:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._begin, turns)
+            self._loop.call_soon(self._begin, turns)
 
     def _begin(self, turns: int) -> None:
         if turns > 0:
-            asyncio.get_running_loop().call_soon(self._begin, turns - 1)
+            self._loop.call_soon(self._begin, turns - 1)
             return
         self._scheduled = False
         if self._under_way or not self._drafts:

@@ -155,11 +155,9 @@ def _insert(
 
 def refuse_more(connection: Connection, owner: str, most: int) -> LimitExceeded | None:
     """The refusal of one more unfinished task of an owner; None when there may be one more."""
-    row = connection.execute(
-        "SELECT count(*) FROM (SELECT 1 FROM task WHERE owner = ? AND ended IS NULL LIMIT ?) AS t",
-        (owner, most),
-    ).fetchone()
-    return LimitExceeded("unfinished tasks", most) if row[0] >= most else None
+    query = "SELECT 1 FROM task WHERE owner = ? AND ended IS NULL LIMIT 1 OFFSET ?"
+    last_one = connection.execute(query, (owner, most - 1)).fetchone()
+    return LimitExceeded("unfinished tasks", most) if last_one else None
 
 
 def _needed(connection: Connection, new: NewTask) -> list[Needed] | InvalidRequest:

@@ -18,6 +18,7 @@ from orchestrator.errors import (
 from orchestrator.store import recovery
 from orchestrator.store.controls import Order
 from orchestrator.store.tasks import Ended
+from tests.orchestrator.store.databases import sql
 from tests.orchestrator.store.rows import row
 
 # status → what it is after the control: a status, "-" for a repeat, nothing for a refusal
@@ -203,11 +204,15 @@ async def test_a_retry_begins_everything_anew_but_attempts_and_what_was_delivere
 
 async def test_a_retry_is_one_unfinished_task_more() -> None:
     async with row(status="failed", ended=1) as task:
+        columns = "owner, title, description, request, agents, job_type, created, queued, updated"
+        unfinished = f"INSERT INTO task (task_id, status, {columns})"
+        await task.writer.submit(sql(f"{unfinished} SELECT 'u', 'queued', {columns} FROM task"))
         with pytest.raises(LimitExceeded):
-            await task.control("retry", max_unfinished=0)
+            await task.control("retry", max_unfinished=1)
         with pytest.raises(Overloaded):
             await task.control("retry", max_queued=3)
         assert await task.get("status") == "failed"
+        await task.control("retry", max_unfinished=2)
 
 
 async def test_time_in_the_queue_before_a_pause_counts_as_such() -> None:
