@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -65,13 +65,12 @@ class _ShortCut:
             if isinstance(route, Route) and "{" not in route.path
         }
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one request."""
         app = self._apps.get(scope["path"]) if scope["type"] == "http" else None
         if app is None or scope.get("root_path"):
-            await self._router(scope, receive, send)
-        else:
-            await app(scope, receive, send)
+            app = self._router
+        return app(scope, receive, send)
 
 
 class Application(Starlette):

@@ -5,12 +5,16 @@ from __future__ import annotations
 from asyncio import TimerHandle, Transport
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import unquote
 
+import httptools
+from uvicorn.protocols.http.flow_control import service_unavailable
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.errors import BadFraming, ConnectionFault, HeaderTooLarge
 from api.framing import MAX_HEADER_BYTES, MAX_TARGET_BYTES
 from api.problems import problem_response
+from api.wire import Wire
 
 _BETWEEN, _HEAD, _BODY = range(3)  # which part of a request comes next
 
@@ -30,12 +34,17 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
 
     Give it to uvicorn as ``http=TimedHttpToolsProtocol``.
 
-    Private parts of uvicorn that it stands on: the attributes ``loop``, ``transport``, ``flow``,
-    ``cycle``, ``pipeline``, ``server_state.default_headers``; of a cycle ``response_started``,
-    ``response_complete``, ``disconnected``, ``message_event``; that ``send_400_response`` is
-    called when the parser gives up, and ``on_response_complete`` after every answer.
+    In the place of uvicorn's own request and answer stands a `Wire`. And of all that limits how
+    long a connection may rest there is one timer, which is looked at when it is due: one for each
+    request would cost more than a look now and then.
+
+    Private parts of uvicorn that it stands on: the attributes of `HttpToolsProtocol`; that
+    ``send_400_response`` is called when the parser gives up; and what is done with a ``cycle``
+    there, which the attributes of `Wire` with these names are for.
     """
 
+    cycle: Any  # a `Wire`; None before the first request
+    scope: Any  # more than uvicorn's type knows
     head_seconds = 10.0  # honest clients send headers in one piece; this is for bad lines
     untaken_seconds = 60.0  # as for a stream that is not taken
     linger_seconds = 1.0  # closing with unread bytes is a reset, which can overtake the answer
@@ -46,7 +55,9 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
         self._part = _BETWEEN
         self._head_bytes = 0
         self._timer: TimerHandle | None = None
-        self._head_until: float | None = None  # when headers must be complete; None: none are open
+        # When headers must be complete, or the next request begin; None: the application is busy.
+        self._deadline: float | None = None
+        self._rests = False  # between two requests
         # Sent before the connection is closed; once it is there, nothing more is parsed.
         self._last_words: bytes | None = None
         self._untaken: TimerHandle | None = None
@@ -54,7 +65,7 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Start waiting for headers."""
         super().connection_made(transport)
-        self._start_timer()
+        self._wait(self.head_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
@@ -69,6 +80,8 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
         if self._is_ending():
             return
         was_in_head = self._part == _HEAD
+        if self._rests:
+            self._rests, self._deadline = False, None
         super().data_received(data)
         if self._is_ending():
             return
@@ -77,19 +90,34 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
             if self._head_bytes > self.max_head_bytes:
                 self._refuse(HeaderTooLarge("The header fields are too large."))
                 return
-        if self._head_until is None and (self._part == _HEAD or self._is_idle()):
-            self._start_timer()
+        if self._deadline is None and (self._part == _HEAD or self._is_idle()):
+            self._wait(self.head_seconds)
 
     def on_message_begin(self) -> None:
         """The first byte of a request came."""
         self._part, self._head_bytes = _HEAD, 0
-        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = b"", [], False
 
     def on_headers_complete(self) -> None:
         """The headers are complete; from here on the application decides how long to wait."""
-        super().on_headers_complete()  # raises for a target that is none: still the head
-        self._part = _BODY
-        self._stop_timer()
+        version = self.parser.get_http_version()
+        self.scope = self._made_scope(version)  # raises for a target that is none: still the head
+        self._part, self._deadline = _BODY, None
+        if self.parser.should_upgrade() and self._should_upgrade():
+            return
+        was_idle = self._is_idle()
+        wire: Any = Wire(
+            self.scope, self.transport, self.flow, self.server_state.default_headers,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            expects_continue=self.expect_100_continue, on_response=self.on_response_complete,
+        )  # fmt: skip
+        self.cycle = wire
+        app = service_unavailable if self._is_crowded() else self.app
+        if was_idle:
+            self._start_asgi_task(wire, app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((wire, app))
 
     def on_message_complete(self) -> None:
         """The body is complete."""
@@ -97,9 +125,16 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """An answer is complete; if it was the last one, close with the last words."""
+        """An answer is complete; if it was the last one, rest, or close with the last words."""
+        self.server_state.total_requests += 1
         was_last = not self.pipeline
-        super().on_response_complete()
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
+            if self.pipeline:
+                self._start_asgi_task(*self.pipeline.pop())
+            elif self._deadline is None:
+                self._rests = True
+                self._wait(self.timeout_keep_alive)
         if was_last and self._last_words is not None:
             self._close()
         if self.flow.write_paused and self._untaken is None:
@@ -115,8 +150,7 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
         self._refuse(BadFraming("This is no valid HTTP/1.1 request."))
 
     def _is_idle(self) -> bool:
-        cycle: Any = self.cycle  # declared without None, and None before the first request
-        return cycle is None or cycle.response_complete
+        return self.cycle is None or self.cycle.response_complete
 
     def _is_ending(self) -> bool:
         return self._last_words is not None or self.transport.is_closing()
@@ -127,12 +161,12 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
         Args:
             fault: What the client is told at the end; None tells nothing.
         """
-        self._stop_timer()
+        self._deadline = None
         self._last_words = b"" if fault is None else self._rendered(fault)
         if self._part == _BODY and self.pipeline:
             self.pipeline.popleft()  # its body broke before its turn came
         elif self._part == _BODY and not self._is_idle():
-            if self.cycle.response_started:
+            if self.cycle.has_written:
                 self._last_words = b""  # its answer has begun and cannot become another one
             self.cycle.disconnected = True
             self.cycle.message_event.set()
@@ -175,20 +209,43 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
         lines += [b"%s: %s" % header for header in (*self.server_state.default_headers, *headers)]
         return b"\r\n".join([*lines, b"", body])
 
-    def _start_timer(self) -> None:
-        self._head_until = self.loop.time() + self.head_seconds
-        if self._timer is None:
-            self._timer = self.loop.call_later(self.head_seconds, self._on_time)
+    def _is_crowded(self) -> bool:
+        most = self.limit_concurrency
+        return most is not None and max(len(self.connections), len(self.tasks)) >= most
 
-    def _stop_timer(self) -> None:
-        # The timer itself runs on: one for each request would cost more than a look now and then.
-        self._head_until = None
+    def _made_scope(self, version: str) -> Any:
+        target = httptools.parse_url(self.url)
+        path = target.path.decode("ascii")
+        return {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": self.root_path,
+            "headers": self.headers,
+            "state": self.app_state.copy(),
+            "method": self.parser.get_method().decode("ascii"),
+            "path": self.root_path + (unquote(path) if "%" in path else path),
+            "raw_path": self.root_path.encode("ascii") + target.path,
+            "query_string": target.query or b"",
+        }
+
+    def _wait(self, seconds: float) -> None:
+        """Close this connection unless it goes on in time."""
+        self._deadline = self.loop.time() + seconds
+        if self._timer is not None and self._timer.when() > self._deadline:
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None:
+            self._timer = self.loop.call_later(seconds, self._on_time)
 
     def _on_time(self) -> None:
         self._timer = None
-        if self._head_until is None:
+        if self._deadline is None:
             return
-        left = self._head_until - self.loop.time()
+        left = self._deadline - self.loop.time()
         if left > 0:
             self._timer = self.loop.call_later(left, self._on_time)
         else:

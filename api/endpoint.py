@@ -11,12 +11,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
 import orjson
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from api.auth import EXECUTE, Principal
 from api.components import Components
 from api.errors import Forbidden, Header, InvalidParameter, MethodNotAllowed, Unauthorized
 from api.headers import parse_cursor, query_values
+from api.outlet import outlet_of
 from api.problems import send_problem
 from orchestrator.errors import TaskNotFound
 
@@ -158,16 +159,10 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        started = False
-
-        def sending(message: Message) -> Awaitable[None]:
-            nonlocal started
-            started = True
-            return send(message)
-
+        outlet, send = outlet_of(scope, send)
         try:
             rule = self._rule(scope["method"])
-            call = Call(self._components(), scope, receive, sending)
+            call = Call(self._components(), scope, receive, send)
             if rule.scope is not None:
                 call.principal = await _principal(call, rule)
                 call.principal.require(rule.scope)
@@ -178,7 +173,7 @@ class Endpoint:
                     await _refuse_reader(call)
                 raise
         except Exception as error:  # the boundary of a request: every error is answered here
-            if started:
+            if outlet.status is not None:
                 logger.exception("an answer broke off", extra={"path": scope["path"]})
                 return
             await send_problem(error, scope, receive, send)
@@ -199,7 +194,7 @@ class Endpoint:
         return [*allowed, "HEAD"] if get is not None and not get.streams else allowed
 
 
-async def _principal(call: Call, rule: Rule) -> Principal:
+def _principal(call: Call, rule: Rule) -> Awaitable[Principal]:
     """Who calls, by its token or, where the route takes one, its ticket."""
     headers, query_string = call.headers, call.scope["query_string"]
     if rule.ticket is not None and query_string:
@@ -208,10 +203,8 @@ async def _principal(call: Call, rule: Rule) -> Principal:
             raise Unauthorized("The ticket is given more than once.")
         if tickets:
             opens = rule.ticket.format(**call.scope.get("path_params", {}))
-            return await call.components.tickets.authenticate(
-                tickets[0], opens, headers, query_string
-            )
-    return await call.components.authenticator.authenticate_patiently(headers, query_string)
+            return call.components.tickets.authenticate(tickets[0], opens, headers, query_string)
+    return call.components.authenticator.authenticate_patiently(headers, query_string)
 
 
 async def _refuse_reader(call: Call) -> None:

@@ -7,6 +7,7 @@ no Host, and HTTP/0.9. The guard answers what is left.
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -40,12 +41,11 @@ class FramingGuard:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Pass a request on, or answer what is wrong with it."""
         if scope["type"] == "http" and (fault := find_fault(scope)) is not None:
-            await send_problem(fault, scope, receive, send)
-            return
-        await self._app(scope, receive, send)
+            return send_problem(fault, scope, receive, send)
+        return self._app(scope, receive, send)
 
 
 def find_fault(scope: Scope) -> ApiError | None:

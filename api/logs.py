@@ -20,19 +20,19 @@ import re
 import secrets
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TextIO
 
 import structlog
 
-from api.wire import WIRE
+from api.outlet import outlet_of
 from orchestrator import activity
-from orchestrator.clock import Clock, Timestamps
+from orchestrator.clock import Timestamps
 from orchestrator.events import to_json
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
 log = activity.ActivityLog(__name__)
@@ -57,7 +57,6 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 GATHER_SECONDS = 0.02  # what a crash may cost the log
 
-_clock = Clock()
 _timestamps = Timestamps()
 _current_request: ContextVar[str] = ContextVar("poststream_request_id")
 """Lines that are written while a request is served say which one."""
@@ -87,7 +86,7 @@ def configure_logging(*, json: bool | None = None) -> None:
 
 
 _Note = tuple[int, str, str, dict[str, Any], str | None]
-"""A line of `orchestrator.activity`: when, logger, message, facts, id of the request."""
+"""A line of `orchestrator.activity`: when (ns), logger, message, facts, id of the request."""
 
 
 class _Handler(logging.StreamHandler[Any]):
@@ -114,7 +113,7 @@ class _Handler(logging.StreamHandler[Any]):
 
     def note(self, name: str, message: str, facts: dict[str, Any]) -> None:
         """Keep a line of `orchestrator.activity`."""
-        self._records.append((_clock.wall_ms(), name, message, facts, _current_request.get(None)))
+        self._records.append((time.time_ns(), name, message, facts, _current_request.get(None)))
         if self._timer is None and not self._is_due():
             self.flush()
 
@@ -123,7 +122,7 @@ class _Handler(logging.StreamHandler[Any]):
         self._timer = None
         records, self._records = self._records, []
         if records:
-            lines = [_noted(*r) if isinstance(r, tuple) else self._line(r) for r in records]
+            lines = [_noted(r) if isinstance(r, tuple) else self._line(r) for r in records]
             with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
                 self.stream.write("\n".join([*lines, ""]))
                 super().flush()
@@ -172,18 +171,16 @@ class _Formatter(logging.Formatter):
         return self._render(facts)
 
 
-def _noted(
-    at_ms: int, name: str, message: str, facts: dict[str, Any], request_id: str | None
-) -> str:
+def _noted(note: _Note) -> str:
+    at_ns, name, message, facts, request_id = note
     text = to_json(facts)
     if _may_hold_token(text):
         text = to_json({key: _shown(key, value) for key, value in facts.items()})
-    if request_id is not None:
-        text = f'{text[:-1]},"request_id":"{request_id}"}}'
+    end = "}" if request_id is None else f',"request_id":"{request_id}"}}'
     # Put together by hand: these words are ours, and a dict of everything would cost twice this.
     return (
-        f'{{"timestamp":"{_timestamps(at_ms)}","level":"info","message":"{message}",'
-        f'"logger":"{name}",{text[1:]}'
+        f'{{"timestamp":"{_timestamps(at_ns // 1_000_000)}","level":"info","message":"{message}",'
+        f'"logger":"{name}",{text[1:-1]}{end}'
     )
 
 
@@ -251,29 +248,18 @@ class RequestLog:
         request_id = _given_id(scope) or f"{self._prefix}{next(self._numbers):06x}"
         scope.setdefault("state", {})["request_id"] = request_id
         _current_request.set(request_id)
-        id_header = (b"x-request-id", request_id.encode())
+        outlet, send = outlet_of(scope, send)
+        outlet.extra = ((b"x-request-id", request_id.encode()),)
         started = time.perf_counter()
         status: int | None = None
-        sent = 0
-
-        def send_counted(message: Message) -> Awaitable[None]:
-            nonlocal status, sent
-            if message["type"] == "http.response.body":
-                sent += len(message.get("body", b""))
-            elif message["type"] == "http.response.start":
-                status = message["status"]
-                message = {**message, "headers": [*message.get("headers", ()), id_header]}
-            return send(message)
-
         try:
-            await self.app(scope, receive, send_counted)
-        except Exception:  # only to know what the line will say
-            status = status or 500
+            await self.app(scope, receive, send)
+        except Exception:
+            status = 500  # unless the answer has begun
             raise
         finally:
-            wire = scope["extensions"].get(WIRE) if "extensions" in scope else None
-            sent += wire.pushed if wire is not None else 0
-            _log_request(scope, request_id, status, sent, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            _log_request(scope, outlet.status or status, outlet.sent, seconds)
 
 
 def _given_id(scope: Scope) -> str | None:
@@ -283,9 +269,7 @@ def _given_id(scope: Scope) -> str | None:
     return None
 
 
-def _log_request(
-    scope: Scope, request_id: str, status: int | None, sent: int, seconds: float
-) -> None:
+def _log_request(scope: Scope, status: int | None, sent: int, seconds: float) -> None:
     client = scope.get("client")
     facts = {
         "method": scope["method"],

@@ -6,8 +6,6 @@ together.
 
 from __future__ import annotations
 
-from collections import Counter
-
 from orchestrator.errors import LimitExceeded, Overloaded
 
 WHAT = "open streams"
@@ -24,7 +22,7 @@ class Places:
     def __init__(self, *, most: int, most_per_owner: int) -> None:
         self._most = most
         self._most_per_owner = most_per_owner
-        self._owners: Counter[str] = Counter()
+        self._owners: dict[str, int] = {}
         self.taken = 0
         """How many are taken; more than there are when repeats of accepted requests came."""
 
@@ -35,22 +33,21 @@ class Places:
             LimitExceeded: The owner has as many as one may have.
             Overloaded: Everybody together has.
         """
-        if self._owners[owner] >= self._most_per_owner:
+        if self._owners.get(owner, 0) >= self._most_per_owner:
             raise LimitExceeded(WHAT, self._most_per_owner)
         if self.taken >= self._most:
             raise Overloaded(WHAT, self._most)
 
     def take(self, owner: str) -> None:
         """Take one, whatever the limits are."""
-        self._owners[owner] += 1
+        self._owners[owner] = self._owners.get(owner, 0) + 1
         self.taken += 1
 
     def give_back(self, owner: str) -> None:
         """Give one back."""
         self.taken -= 1
-        self._owners[owner] -= 1
-        if not self._owners[owner]:
-            del self._owners[owner]
+        if left := self._owners.pop(owner) - 1:
+            self._owners[owner] = left
 
 
 class Place:

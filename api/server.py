@@ -24,20 +24,12 @@ from api.components import Components
 from api.connections import TimedHttpToolsProtocol
 from api.leaving import end_or_leave, leave
 from api.settings import Settings
-from api.wire import Wire
 from orchestrator.errors import StorageError
 
 logger = logging.getLogger(__name__)
 
 BACKLOG = 2048
 CLOSE_SECONDS = 5  # for answers under way once streams have ended
-
-
-class StreamProtocol(TimedHttpToolsProtocol):
-    """Answers through a `Wire`, which it also hands to the application."""
-
-    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        super()._start_asgi_task(cycle, Wire(cycle, app))  # type: ignore[arg-type]
 
 
 class _Failed(Exception):
@@ -64,7 +56,7 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 app,
                 loop="auto",
-                http=StreamProtocol,
+                http=TimedHttpToolsProtocol,
                 ws="none",
                 lifespan="off",  # `run_server` enters it, and so learns why it failed
                 access_log=False,

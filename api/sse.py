@@ -29,14 +29,12 @@ HEADERS = [
 
 _COMPLETE = b"\nevent: task_complete\n"
 _TERMINAL = (_COMPLETE, b"\nevent: task_error\n")
-_HEAD_BYTES = 64  # id and event lines of a frame
 
 
 def terminal_frame(frames: bytes) -> bytes:
     """The last of some frames if it is a terminal event, else nothing."""
     start = _start_of_last(frames)
-    head = frames[start : start + _HEAD_BYTES]
-    return frames[start:] if any(line in head for line in _TERMINAL) else b""
+    return frames[start:] if frames.startswith(_TERMINAL, frames.find(b"\n", start)) else b""
 
 
 def end_frame(task_id: str, frames: bytes) -> bytes:

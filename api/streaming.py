@@ -18,8 +18,9 @@ from starlette.types import Receive, Scope, Send
 from api import sse
 from api.auth import ADMIN, Principal
 from api.errors import Header
+from api.outlet import Outlet, outlet_of
 from api.places import Place, Places
-from api.wire import WIRE, Wire, chunked
+from api.wire import chunked
 from orchestrator.activity import ActivityLog
 from orchestrator.errors import TaskNotFound
 
@@ -63,30 +64,34 @@ class Stream:
     """One answer. Made by `Streams.serve`."""
 
     __slots__ = (
-        "_receive", "_watching", "_wire", "gone", "last_sent", "principal", "reader", "sending",
-        "task_id",
+        "_now", "_outlet", "_receive", "_send", "_watching", "gone", "last_sent", "principal",
+        "reader", "sending", "task_id",
     )  # fmt: skip
 
     def __init__(
-        self,
-        task_id: str,
-        reader: Cursor,
-        principal: Principal,
-        receive: Receive,
-        wire: Wire | None,
-    ) -> None:
+        self, task_id: str, reader: Cursor, principal: Principal, receive: Receive, send: Send,
+        outlet: Outlet, now: Callable[[], float],
+    ) -> None:  # fmt: skip
         self._receive = receive
+        self._send = send
+        self._now = now
         self._watching: asyncio.Task[None] | None = None
         self.task_id = task_id
         self.reader = reader
         self.principal = principal
-        self.last_sent = 0.0
+        self.last_sent = now()
         self.sending = False
         self.gone = ""
         """Why it ends early; empty while it goes on."""
-        self._wire = wire
-        if wire is not None:
-            reader.follow(self._push)
+        self._outlet = outlet
+        reader.follow(self._push)
+
+    async def send(self, body: bytes, *, last: bool = False) -> None:
+        """Send a piece of the body; waits while the client does not keep up."""
+        self.last_sent = self._now()
+        self.sending = True
+        await self._send({"type": "http.response.body", "body": body, "more_body": not last})
+        self.sending = False
 
     def leave(self, why: str) -> None:
         """End it: the client went, its token ended, it does not read, or the server goes down."""
@@ -112,14 +117,13 @@ class Stream:
     def abort(self) -> None:
         """End the connection: only that frees what waits to be sent."""
         self.leave("undrained")
-        if self._wire is not None:
-            self._wire.abort()
+        self._outlet.abort()
 
     def _push(self, frames: bytes) -> bool:
         """Send frames without a step of the coroutine that serves the stream."""
-        if self.gone or self._wire is None or not self._wire.push(_chunks(frames)):
+        if self.gone or not self._outlet.push(_chunks(frames)):
             return False
-        self.last_sent = asyncio.get_running_loop().time()
+        self.last_sent = self._now()
         return True
 
 
@@ -161,6 +165,7 @@ class Streams:
         """How many may be open, and are."""
         self._wall_seconds = wall_seconds
         self._streams: set[Stream] = set()
+        self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = asyncio.Event()
 
@@ -193,18 +198,18 @@ class Streams:
             principal: Who reads; the stream ends with the token.
             headers: Header fields beside those of every stream.
         """
-        wire = (scope.get("extensions") or {}).get(WIRE)
-        stream = Stream(task_id, reader, principal, receive, wire)
+        outlet, send = outlet_of(scope, send)
+        stream = Stream(task_id, reader, principal, receive, send, outlet, self._loop.time)
         self._enter(stream)
         log("reader came", {"task_id": task_id, "after": reader.cursor})
         try:
             await send(
                 {"type": "http.response.start", "status": 200, "headers": [*sse.HEADERS, *headers]}
             )
-            await self._send_all(stream, send, task_id)
+            await _send_all(stream)
         except TaskNotFound:  # deleted meanwhile: it ends without an end frame
             stream.gone = "deleted"
-            await self._send(stream, send, b"", last=True)
+            await stream.send(b"", last=True)
         finally:
             stream.close()
             self._streams.discard(stream)
@@ -234,39 +239,7 @@ class Streams:
         """Return when the server goes down."""
         await self._closed.wait()
 
-    async def _send_all(self, stream: Stream, send: Send, task_id: str) -> None:
-        reader = stream.reader
-        begin, newest = sse.BEGIN, b""
-        if not reader.ready:
-            await self._send(stream, send, begin)
-            begin = b""
-        while not stream.gone:
-            frames = await reader.next()
-            if stream.gone:
-                break
-            if frames is None:  # the log had the end before the channel knew of it
-                end = sse.end_frame(task_id, newest) if newest else b""
-                await self._send(stream, send, begin + end, last=True)
-                return
-            if reader.ended and frames:
-                body = begin + frames + sse.end_frame(task_id, frames)
-                await self._send(stream, send, body, last=True)
-                return
-            await self._send(stream, send, begin + frames if frames else sse.KEEPALIVE)
-            if frames:
-                begin, newest = b"", sse.terminal_frame(frames)
-            del frames  # up to 256 KiB that an idle reader would hold for as long as it waits
-        farewell = sse.DRAIN if stream.gone == "drain" else b""
-        await self._send(stream, send, farewell, last=True)
-
-    async def _send(self, stream: Stream, send: Send, body: bytes, *, last: bool = False) -> None:
-        stream.last_sent = asyncio.get_running_loop().time()
-        stream.sending = True
-        await send({"type": "http.response.body", "body": body, "more_body": not last})
-        stream.sending = False
-
     def _enter(self, stream: Stream) -> None:
-        stream.last_sent = asyncio.get_running_loop().time()
         self._streams.add(stream)
         if self._closed.is_set():
             stream.leave("drain")
@@ -275,14 +248,14 @@ class Streams:
 
     def _arm(self) -> None:
         seconds = min(TICK_SECONDS, self._keepalive_seconds / 2)
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._tick)
+        self._timer = self._loop.call_later(seconds, self._tick)
 
     def _tick(self) -> None:
         """Look at every stream once; again soon, as long as there are any."""
         self._timer = None
         if self._streams:
             self._arm()
-        now, wall = asyncio.get_running_loop().time(), self._wall_seconds()
+        now, wall = self._loop.time(), self._wall_seconds()
         for stream in list(self._streams):
             silent = now - stream.last_sent
             stream.watch()
@@ -293,3 +266,28 @@ class Streams:
                     stream.abort()
             elif silent >= self._keepalive_seconds:
                 stream.reader.nudge()
+
+
+async def _send_all(stream: Stream) -> None:
+    reader = stream.reader
+    begin, newest = sse.BEGIN, b""
+    if not reader.ready:
+        await stream.send(begin)
+        begin = b""
+    while not stream.gone:
+        frames = await reader.next()
+        if stream.gone:
+            break
+        if frames is None:  # the log had the end before the channel knew of it
+            end = sse.end_frame(stream.task_id, newest) if newest else b""
+            await stream.send(begin + end, last=True)
+            return
+        if reader.ended and frames:
+            end = sse.end_frame(stream.task_id, frames)
+            await stream.send(begin + frames + end, last=True)
+            return
+        await stream.send(begin + frames if frames else sse.KEEPALIVE)
+        if frames:
+            begin, newest = b"", sse.terminal_frame(frames)
+        del frames  # up to 256 KiB that an idle reader would hold for as long as it waits
+    await stream.send(sse.DRAIN if stream.gone == "drain" else b"", last=True)

@@ -1,58 +1,127 @@
-"""The last step of an answer: from ASGI messages to bytes on the connection.
+"""One request on a connection of ours: its body on the way in, its answer on the way out.
 
-uvicorn's own `send` looks through every field name and value with two expressions and joins every
-chunk anew; with the ten fields of a stream that costs more than the rest of a short answer. Here a
-field is looked through once, and remembered. And where a client keeps up with its stream, `push`
+uvicorn's own `RequestResponseCycle` looks through every field name and value with two expressions,
+joins every chunk anew and writes the head of an answer by itself; that costs more than the rest of
+a short answer. Here a field is looked through once, and remembered; the head goes out with the
+first piece of the body, in one system call. And where a client keeps up with its stream, `push`
 writes what was made once for all readers, without waking anybody.
 """
 
 from __future__ import annotations
 
+import asyncio
 import functools
+import logging
 import re
-from typing import Any
+from collections.abc import Callable, Sequence
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+from starlette.types import ASGIApp, Message, Scope
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-WIRE = "poststream.wire"
-"""ASGI extension of our server: the `Wire` of the answer."""
+from api.outlet import WIRE, Outlet
+
+logger = logging.getLogger(__name__)
 
 COPIED_BYTES = 16 * 1024  # a longer piece is written as it is, not copied into a chunk
 
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
 _VALUE = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*")
+_LENGTH = b"\r\ncontent-length: "
+_CLOSES = re.compile(rb"\r\nconnection: [^\r]*(?i:close)")
+_END = b"0\r\n\r\n"
 _NO_BODY = (204, 304)
 
+_SORRY = b"Internal Server Error"
+_SORRY_FIELDS = [
+    (b"content-type", b"text/plain; charset=utf-8"),
+    (b"content-length", b"%d" % len(_SORRY)),
+    (b"connection", b"close"),
+]
 
-class Wire:
-    """One answer on its way out; its `send` is the ASGI one.
 
-    An ASGI application itself: it runs the one it is given with that `send`.
+class Wire(Outlet):
+    """One request on its way through the application; its `receive` and `send` are the ASGI ones.
+
+    The protocol (`api.connections`) feeds it and looks at it.
 
     Args:
-        cycle: uvicorn's request and response. Private parts of it that this stands on: ``flow``,
-            ``transport``, ``scope``, ``default_headers``, ``on_response``, ``message_event``,
-            ``disconnected``, ``keep_alive``, ``waiting_for_100_continue``, ``response_started``,
-            ``response_complete``, ``chunked_encoding`` and ``expected_content_length``.
-        app: Answers the request.
+        scope: The request.
+        transport: Its connection.
+        flow: Whether the connection takes bytes, and may be read.
+        default_headers: Header fields of every answer.
+        keep_alive: Whether another request may follow.
+        expects_continue: Whether the client wants to be asked for the body.
+        on_response: Called when the answer is complete.
     """
 
-    __slots__ = ("_app", "_cycle", "pushed")
+    __slots__ = (
+        "_chunked", "_default_headers", "_expects_continue", "_flow", "_head", "_left",
+        "_on_response", "_transport", "body", "disconnected", "keep_alive", "message_event",
+        "more_body", "response_complete", "scope",
+    )  # fmt: skip
 
-    def __init__(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:
-        self._cycle: Any = cycle
-        self._app = app
-        self.pushed = 0
-        """Bytes that went past `send`."""
+    def __init__(
+        self, scope: Scope, transport: asyncio.Transport, flow: FlowControl,
+        default_headers: Sequence[tuple[bytes, bytes]], *, keep_alive: bool, expects_continue: bool,
+        on_response: Callable[[], None],
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.scope = scope
+        self._transport = transport
+        self._flow = flow
+        self._default_headers = default_headers
+        self.keep_alive = keep_alive
+        self._expects_continue = expects_continue
+        self._on_response = on_response
+        self.body = bytearray()
+        """What came of the body and was not received yet."""
+        self.more_body = True
+        """Whether more of it may come."""
+        self.message_event = asyncio.Event()
+        """Set when there is something to receive."""
+        self.disconnected = False
+        """Whether the client is gone, or to be treated so."""
+        self.response_complete = False
+        """Whether the answer is."""
+        self._head = b""  # while it waits for the first piece of the body
+        self._chunked = False
+        self._left = 0  # of Content-Length
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the application."""
-        scope["extensions"] = {WIRE: self}
+    @property
+    def has_written(self) -> bool:
+        """Whether the client may have seen some of the answer."""
+        return self.status is not None and not self._head
+
+    async def run_asgi(self, app: ASGIApp) -> None:
+        """Let the application answer, and see that the answer ends, whatever it does."""
+        self.scope["extensions"] = {WIRE: self}
         try:
-            await self._app(scope, receive, self.send)
+            await app(self.scope, self.receive, self.send)
+        except BaseException as error:  # also a cancel: uvicorn does that when it has to leave
+            logger.error("the application failed", exc_info=error)
+            self._break_off()
+        else:
+            if not self.response_complete and not self.disconnected:
+                logger.error("the application ended before its answer")
+                self._break_off()
         finally:
-            del scope["extensions"]  # else request and answer hold each other, for the collector
+            del self.scope["extensions"]  # else request and answer hold each other
+            self._on_response = _nothing
+
+    async def receive(self) -> Message:
+        """Wait for some of the body, or for the client to go."""
+        if self._expects_continue and not self._transport.is_closing():
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._expects_continue = False
+        if not self.disconnected and not self.response_complete:
+            self._flow.resume_reading()
+            await self.message_event.wait()
+            self.message_event.clear()
+        if self.disconnected or self.response_complete:
+            return {"type": "http.disconnect"}
+        body, self.body = bytes(self.body), bytearray()
+        return {"type": "http.request", "body": body, "more_body": self.more_body}
 
     async def send(self, message: Message) -> None:
         """Write a message; waits while the client does not keep up.
@@ -60,17 +129,14 @@ class Wire:
         Raises:
             RuntimeError: The application breaks the rules of ASGI or HTTP.
         """
-        cycle = self._cycle
-        if cycle.flow.write_paused and not cycle.disconnected:
-            await cycle.flow.drain()
-        if cycle.response_complete and not cycle.disconnected:
-            raise RuntimeError("The answer is complete already.")
-        if self._is_gone():
-            return
-        if cycle.response_started:
-            self._write(message)
-        else:
+        if self._flow.write_paused and not self.disconnected:
+            await self._flow.drain()
+        if self.status is None:
             self._start(message)
+        elif self.response_complete and not self.disconnected:
+            raise RuntimeError("The answer is complete already.")
+        elif not self._is_gone():
+            self._write(message)
 
     def push(self, chunk: bytes) -> bool:
         """Write a chunk of a body that has begun.
@@ -82,93 +148,105 @@ class Wire:
             False when the client does not keep up or is gone, or the answer is over; nothing was
             written then.
         """
-        cycle = self._cycle
-        if cycle.flow.write_paused or self._is_gone() or not cycle.chunked_encoding:
+        # Behind the end of an answer, the next one on this connection would be spoilt.
+        if self._flow.write_paused or not self._chunked or self.response_complete:
             return False
-        if cycle.response_complete:  # the next answer on this connection would be spoilt
+        if self._is_gone():
             return False
-        cycle.transport.write(chunk)
-        self.pushed += len(chunk)
+        self._transport.write(self._taken_head() + chunk if self._head else chunk)
+        self.sent += len(chunk)
         return True
 
     def abort(self) -> None:
         """End the connection at once, whatever waits to be sent."""
-        self._cycle.transport.abort()
+        self._transport.abort()
 
     def _is_gone(self) -> bool:
         # A transport that is closing may raise; the protocol hears of its end only later.
-        return bool(self._cycle.disconnected or self._cycle.transport.is_closing())
+        return self.disconnected or self._transport.is_closing()
 
     def _start(self, message: Message) -> None:
-        cycle = self._cycle
+        """Make the head of the answer, and keep it."""
         if message["type"] != "http.response.start":
             raise RuntimeError(f"An answer cannot begin with {message['type']!r}.")
-        cycle.response_started = True
-        cycle.waiting_for_100_continue = False
-        status = message["status"]
-        lines = [STATUS_LINE[status]]
-        closes = False
-        for name, value in (*cycle.default_headers, *message.get("headers", ())):
-            line = _field_line(name, value)
-            if line.startswith(b"con"):  # connection, content-length
-                closes = self._mind(line) or closes
-            lines.append(line)
-        if not cycle.keep_alive and not closes:
-            lines.append(b"connection: close\r\n")
-        if cycle.chunked_encoding is None:
-            cycle.chunked_encoding = status not in _NO_BODY and cycle.scope["method"] != "HEAD"
-            if cycle.chunked_encoding:
-                lines.append(b"transfer-encoding: chunked\r\n")
-        lines.append(b"\r\n")
-        cycle.transport.write(b"".join(lines))
+        self._expects_continue = False
+        status = self.status = message["status"]
+        fields = (*self._default_headers, *message.get("headers", ()), *self.extra)
+        lines = [STATUS_LINE[status], *[_field_line(name, value) for name, value in fields]]
+        head = b"".join(lines)
+        if _CLOSES.search(head):
+            self.keep_alive = False
+        elif not self.keep_alive:
+            head += b"connection: close\r\n"
+        if (start := head.find(_LENGTH)) >= 0:
+            start += len(_LENGTH)
+            self._left = int(head[start : head.index(b"\r", start)])
+        elif status not in _NO_BODY and self.scope["method"] != "HEAD":
+            self._chunked = True
+            head += b"transfer-encoding: chunked\r\n"
+        self._head = head + b"\r\n"
 
-    def _mind(self, line: bytes) -> bool:
-        """Heed a field that says how the answer ends; True if it ends the connection."""
-        cycle = self._cycle
-        name, _, value = line[:-2].partition(b": ")
-        if name == b"content-length":
-            cycle.expected_content_length = int(value)
-            cycle.chunked_encoding = False
-        elif name == b"connection" and b"close" in value.lower():
-            cycle.keep_alive = False
-            return True
-        return False
+    def _taken_head(self) -> bytes:
+        head, self._head = self._head, b""
+        return head
 
     def _write(self, message: Message) -> None:
-        cycle = self._cycle
         if message["type"] != "http.response.body":
             raise RuntimeError(f"An answer does not go on with {message['type']!r}.")
         body = message.get("body", b"")
         last = not message.get("more_body", False)
-        if cycle.chunked_encoding:
-            if len(body) > COPIED_BYTES:
-                cycle.transport.write(b"%x\r\n" % len(body))
-                cycle.transport.write(body)
-                data = b"\r\n"
-            else:
-                data = chunked(body) if body else b""
-            data = data + b"0\r\n\r\n" if last else data
-        elif cycle.scope["method"] == "HEAD":
-            data, cycle.expected_content_length = b"", 0
+        self.sent += len(body)
+        if self._chunked:
+            self._write_chunk(body, last)
         else:
-            cycle.expected_content_length -= len(body)
-            if cycle.expected_content_length < 0:
-                raise RuntimeError("The body is longer than its Content-Length.")
-            data = body
-        if data:
-            cycle.transport.write(data)
+            self._write_piece(body)
         if last:
             self._complete()
 
+    def _write_chunk(self, body: bytes, last: bool) -> None:
+        write, head, end = self._transport.write, self._taken_head(), _END if last else b""
+        if len(body) > COPIED_BYTES:
+            write(b"%b%x\r\n" % (head, len(body)))
+            write(body)
+            write(b"\r\n" + end)
+        elif body:
+            write(b"%b%x\r\n%b\r\n%b" % (head, len(body), body, end))
+        elif head or last:
+            write(head + end)
+
+    def _write_piece(self, body: bytes) -> None:
+        """Write some of a body with a length; of an answer to HEAD only the head."""
+        if self.scope["method"] == "HEAD":
+            body, self._left = b"", 0
+        self._left -= len(body)
+        if self._left < 0:
+            raise RuntimeError("The body is longer than its Content-Length.")
+        head = self._taken_head()
+        if head and len(body) > COPIED_BYTES:
+            self._transport.write(head)
+            self._transport.write(body)
+        elif head or body:
+            self._transport.write(head + body)
+
     def _complete(self) -> None:
-        cycle = self._cycle
-        if cycle.expected_content_length != 0:
+        if self._left:
             raise RuntimeError("The body is shorter than its Content-Length.")
-        cycle.response_complete = True
-        cycle.message_event.set()
-        if not cycle.keep_alive:
-            cycle.transport.close()
-        cycle.on_response()
+        self.response_complete = True
+        self.message_event.set()
+        if not self.keep_alive:
+            self._transport.close()
+        self._on_response()
+
+    def _break_off(self) -> None:
+        """End an answer that the application has left as it is."""
+        if self._is_gone():
+            return
+        if self.status is None:
+            self._start({"type": "http.response.start", "status": 500, "headers": _SORRY_FIELDS})
+            self._write({"type": "http.response.body", "body": _SORRY})
+        else:
+            self._transport.write(self._taken_head())
+            self._transport.close()
 
 
 def chunked(body: bytes) -> bytes:
@@ -182,3 +260,7 @@ def _field_line(name: bytes, value: bytes) -> bytes:
     if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
         raise RuntimeError(f"The header field {name!r} cannot be sent.")
     return b"%b: %b\r\n" % (name, value)
+
+
+def _nothing() -> None:
+    """The answer is over, and the protocol need not be held."""

@@ -34,7 +34,7 @@ class Estimates:
     def of(self, request: TaskRequest) -> float | None:
         """Seconds a task will be active if nothing fails; None while an agent is unknown."""
         roles = request.selected_agents
-        if not all(role in self._seconds for role in roles):
+        if not self._seconds.keys() >= set(roles):
             return None
         if len(roles) == 1 or request.mode == "sequential":
             return round(sum(map(self._median, roles)), 3)

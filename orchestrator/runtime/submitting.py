@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from orchestrator.activity import ActivityLog
 from orchestrator.errors import (
@@ -37,8 +36,7 @@ from orchestrator.tasks import END_STATES, TaskRequest, TaskStatus, request_hash
 log = ActivityLog(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
+class Submission(NamedTuple):
     """A task that is stored."""
 
     task_id: str
@@ -86,6 +84,7 @@ class Submitter:
         self._settings = settings
         self._attach = attach
         self._node = node
+        self._loop = asyncio.get_running_loop()
         self._entering = 0  # tasks that are being stored and will wait for a slot
         self.draining = False
         """Whether no new tasks are taken."""
@@ -160,7 +159,7 @@ class Submitter:
             if not stored.done():
                 stored.set_exception(error)
 
-        stored: asyncio.Future[Submitted] = asyncio.get_running_loop().create_future()
+        stored: asyncio.Future[Submitted] = self._loop.create_future()
         submit = partial(submissions.submit, new=new)
         self._writer.post(submit, committed, failed, rows=4, size=len(new.request))
         try:
@@ -175,12 +174,7 @@ class Submitter:
                 submitted.task_id, submitted.status, owner=owner, attach=attach, after=after
             )
         log("task accepted", {"task_id": submitted.task_id, "agents": request.selected_agents})
-        return Submission(
-            task_id=submitted.task_id,
-            status=submitted.status,
-            replayed=False,
-            reader=reader,
-        )
+        return Submission(submitted.task_id, submitted.status, False, reader)
 
     def _check(self, request: TaskRequest) -> None:
         self._options.registry.check(request.selected_agents)
@@ -258,4 +252,4 @@ class Submitter:
         self, task_id: str, status: str, *, owner: str, attach: bool, after: int | None
     ) -> Submission:
         reader = await self._attach(task_id, owner=owner, after=after or 0) if attach else None
-        return Submission(task_id=task_id, status=status, replayed=True, reader=reader)
+        return Submission(task_id, status, True, reader)

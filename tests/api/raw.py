@@ -113,6 +113,7 @@ def serving(loop: str, protocol: type[TimedHttpToolsProtocol]) -> Iterator[Runni
         FramingGuard(app),
         loop=loop,
         http=protocol,
+        interface="asgi3",
         ws="none",
         lifespan="off",
         log_config=None,

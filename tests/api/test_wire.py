@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.flow_control import FlowControl
 
-from api.server import StreamProtocol
-from api.wire import WIRE, Wire, chunked
+from api.connections import TimedHttpToolsProtocol
+from api.outlet import WIRE
+from api.wire import COPIED_BYTES, Wire, chunked
 from tests.api import raw
 
 START: Message = {"type": "http.response.start", "status": 200, "headers": []}
@@ -46,7 +50,7 @@ class Said:
 def said(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Said, raw.Running]]:
     app = Said()
     monkeypatch.setattr(raw, "App", lambda: app)
-    with raw.serving("asyncio", StreamProtocol) as running:
+    with raw.serving("asyncio", TimedHttpToolsProtocol) as running:
         yield app, running
 
 
@@ -76,7 +80,7 @@ def test_what_is_pushed_stands_between_what_is_sent(said: tuple[Said, raw.Runnin
     assert received.endswith(b"\r\n\r\n6\r\nfirst,\r\n7\r\nsecond,\r\n4\r\nlast\r\n0\r\n\r\n")
     assert app.took == [True, True]
     assert app.wire is not None
-    assert app.wire.pushed == len(b"6\r\nfirst,\r\n7\r\nsecond,\r\n")
+    assert app.wire.sent == len(b"6\r\nfirst,\r\n7\r\nsecond,\r\nlast")
 
 
 @pytest.mark.parametrize(
@@ -148,7 +152,7 @@ def test_on_a_connection_that_was_ended_nothing_is_written_and_nothing_raised(
             await send(LAST)
 
     monkeypatch.setattr(raw, "App", Aborting)
-    with raw.serving(loop, StreamProtocol) as running, contextlib.suppress(ConnectionError):
+    with raw.serving(loop, TimedHttpToolsProtocol) as running, contextlib.suppress(ConnectionError):
         running.exchange(raw.GET)
     assert took == [False]
 
@@ -164,7 +168,7 @@ def test_a_push_right_after_the_end_is_not_taken(monkeypatch: pytest.MonkeyPatch
             took.append(wire.push(chunked(b"late")))
 
     monkeypatch.setattr(raw, "App", Late)
-    with raw.serving("asyncio", StreamProtocol) as running:
+    with raw.serving("asyncio", TimedHttpToolsProtocol) as running:
         received = running.exchange(raw.GET + raw.LAST_GET)
     assert took == [False, False]
     assert b"late" not in received
@@ -177,4 +181,118 @@ def test_an_answer_that_is_over_holds_nothing_of_its_request(
     app.messages = [START, body(b"x", more=False)]
     running.exchange(raw.LAST_GET)
     assert app.wire is not None
-    assert WIRE not in app.wire._cycle.scope.get("extensions", {})
+    assert WIRE not in app.wire.scope.get("extensions", {})
+
+
+class Connection(asyncio.Transport):
+    """Keeps what is written, each write by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: Any) -> None:
+        self.written.append(bytes(data))
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+
+async def run(app: ASGIApp, *, method: str = "GET") -> Connection:
+    connection = Connection()
+    wire = Wire(
+        {"type": "http", "method": method}, connection, FlowControl(connection), (),
+        keep_alive=True, expects_continue=False, on_response=lambda: None,
+    )  # fmt: skip
+    await wire.run_asgi(app)
+    return connection
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+LENGTH = fields((b"content-length", b"2"))
+
+
+@pytest.mark.parametrize(
+    ("method", "messages", "written"),
+    [
+        (
+            "GET",
+            [START, body(b"a"), body(b"b", more=False)],
+            [OK + b"transfer-encoding: chunked\r\n\r\n1\r\na\r\n", b"1\r\nb\r\n0\r\n\r\n"],
+        ),
+        (
+            "GET",
+            [START, body(b""), LAST],
+            [OK + b"transfer-encoding: chunked\r\n\r\n", b"0\r\n\r\n"],
+        ),
+        ("GET", [START, LAST], [OK + b"transfer-encoding: chunked\r\n\r\n0\r\n\r\n"]),
+        ("GET", [LENGTH, body(b"ab", more=False)], [OK + b"content-length: 2\r\n\r\nab"]),
+        ("HEAD", [LENGTH, body(b"ab", more=False)], [OK + b"content-length: 2\r\n\r\n"]),
+        ("GET", [{**START, "status": 204}, LAST], [b"HTTP/1.1 204 No Content\r\n\r\n"]),
+    ],
+    ids=["pieces", "nothing yet", "nothing", "length", "HEAD", "204"],
+)
+async def test_the_head_goes_out_with_the_first_piece(
+    method: str, messages: list[Message], written: list[bytes]
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        for message in messages:
+            await send(message)
+
+    connection = await run(app, method=method)
+    assert connection.written == written
+    assert not connection.closed
+
+
+@pytest.mark.parametrize("start", [START, LENGTH])
+async def test_a_long_piece_is_not_copied_behind_the_head(start: Message) -> None:
+    piece = bytes(COPIED_BYTES + 1)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(b"content-length", b"%d" % len(piece))] if start is LENGTH else []
+        await send({**start, "headers": headers})
+        await send(body(piece, more=False))
+
+    connection = await run(app)
+    assert connection.written[1] == piece
+    assert connection.written[0].startswith(OK)
+
+
+async def test_what_is_pushed_first_goes_out_with_the_head() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(START)
+        assert scope["extensions"][WIRE].push(b"1\r\na\r\n")
+        await send(LAST)
+
+    connection = await run(app)
+    assert connection.written == [
+        OK + b"transfer-encoding: chunked\r\n\r\n1\r\na\r\n", b"0\r\n\r\n",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("failing", [True, False])
+async def test_an_answer_that_was_begun_and_left_shows_its_head_and_ends(failing: bool) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(START)
+        if failing:
+            raise ValueError("no")
+
+    connection = await run(app)
+    assert connection.written == [OK + b"transfer-encoding: chunked\r\n\r\n"]
+    assert connection.closed
+
+
+@pytest.mark.parametrize("failing", [True, False])
+async def test_a_request_that_was_not_answered_gets_a_500(failing: bool) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if failing:
+            raise ValueError("no")
+
+    (written,) = (await run(app)).written
+    assert written.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
+    assert b"\r\nconnection: close\r\n" in written
+    assert written.endswith(b"\r\n\r\nInternal Server Error")
