@@ -92,13 +92,21 @@ def submit(connection: Connection, new: NewTask) -> Submitted | PoststreamError:
             return found
     if (refused := refuse_more(connection, new.owner, new.max_unfinished)) is not None:
         return refused
+    return _submit_after(connection, new) if new.after else _store(connection, new)
+
+
+def _submit_after(connection: Connection, new: NewTask) -> Submitted | InvalidRequest:
+    """Store a task that needs others."""
     needed = _needed(connection, new)
     if isinstance(needed, InvalidRequest):
         return needed
     broken = next((each.task_id for each in needed if each.broken), None)
     if broken is not None:
         return _store_broken(connection, new, broken)
-    return _store(connection, new, needed)
+    waits = any(each.status != TaskStatus.COMPLETED for each in needed)
+    stored = _store(connection, new, waits=waits)
+    dependencies.add(connection, stored.id, needed)
+    return stored
 
 
 _INSERT = (
@@ -109,8 +117,7 @@ _INSERT = (
 )
 
 
-def _store(connection: Connection, new: NewTask, needed: Sequence[Needed]) -> Submitted:
-    waits = any(each.status != TaskStatus.COMPLETED for each in needed)
+def _store(connection: Connection, new: NewTask, *, waits: bool = False) -> Submitted:
     claimed = new.node is not None and not waits
     status = (TaskStatus.RUNNING if claimed else TaskStatus.QUEUED).value
     drafts = [new.created, *new.starts] if claimed else [new.created]
@@ -119,7 +126,6 @@ def _store(connection: Connection, new: NewTask, needed: Sequence[Needed]) -> Su
     id = _insert(connection, new, status=status, epoch=epoch, stored=stored)
     for start in drafts[1:]:
         agent_runs.begin(connection, RunKey(id, new.task_id, epoch), start)
-    dependencies.add(connection, id, needed)
     return Submitted(id, new.task_id, status, epoch, stored, False, waits)
 
 
@@ -162,8 +168,6 @@ def refuse_more(connection: Connection, owner: str, most: int) -> LimitExceeded 
 
 def _needed(connection: Connection, new: NewTask) -> list[Needed] | InvalidRequest:
     """The tasks in `after`."""
-    if not new.after:
-        return []
     found = []
     for index, needed in enumerate(dependencies.find(connection, new.owner, new.after)):
         if needed is None:
