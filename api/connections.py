@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.errors import BadFraming, ConnectionFault, HeaderTooLarge
 from api.framing import MAX_HEADER_BYTES, MAX_TARGET_BYTES
+from api.gathering import GatheringTransport
 from api.problems import problem_response
 from api.wire import Wire
 
@@ -44,6 +45,7 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
     """
 
     cycle: Any  # a `Wire`; None before the first request
+    transport: Any  # a `GatheringTransport`
     scope: Any  # more than uvicorn's type knows
     head_seconds = 10.0  # honest clients send headers in one piece; this is for bad lines
     untaken_seconds = 60.0  # as for a stream that is not taken
@@ -64,7 +66,8 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Start waiting for headers."""
-        super().connection_made(transport)
+        gathering: Any = GatheringTransport(transport, self.loop)
+        super().connection_made(gathering)
         self._wait(self.head_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Scope
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from api.gathering import GatheringTransport
 from api.outlet import WIRE, Outlet
 
 logger = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ class Wire(Outlet):
     )  # fmt: skip
 
     def __init__(
-        self, scope: Scope, transport: asyncio.Transport, flow: FlowControl,
+        self, scope: Scope, transport: GatheringTransport, flow: FlowControl,
         default_headers: Sequence[tuple[bytes, bytes]], *, keep_alive: bool, expects_continue: bool,
         on_response: Callable[[], None],
     ) -> None:  # fmt: skip
@@ -153,7 +154,8 @@ class Wire(Outlet):
             return False
         if self._is_gone():
             return False
-        self._transport.write(self._taken_head() + chunk if self._head else chunk)
+        # Whoever pushes goes from reader to reader, with nothing in between.
+        self._transport.write_now(self._taken_head() + chunk if self._head else chunk)
         self.sent += len(chunk)
         return True
 

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from api.connections import TimedHttpToolsProtocol
+from api.gathering import GatheringTransport
 from api.outlet import WIRE
 from api.wire import COPIED_BYTES, Wire, chunked
 from tests.api import raw
@@ -205,10 +206,12 @@ class Connection(asyncio.Transport):
 async def run(app: ASGIApp, *, method: str = "GET") -> Connection:
     connection = Connection()
     wire = Wire(
-        {"type": "http", "method": method}, connection, FlowControl(connection), (),
+        {"type": "http", "method": method},
+        GatheringTransport(connection, asyncio.get_running_loop()), FlowControl(connection), (),
         keep_alive=True, expects_continue=False, on_response=lambda: None,
     )  # fmt: skip
     await wire.run_asgi(app)
+    await asyncio.sleep(0)  # a turn of the loop: what is gathered goes out
     return connection
 
 

@@ -1,0 +1,105 @@
+"""Gathering: answers that come in one turn of the loop are sent together at its end.
+
+Whoever sleeps is woken by what it is sent, and waking takes the kernel longer than sending. Sent
+one by one, with other work in between, every answer wakes its client anew; sent together, those
+for one client or proxy wake it once. The first in a turn goes out at once, so that a request alone
+waits for nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+GATHERED_BYTES = 16 * 1024  # what is longer is sent at once
+
+
+class GatheringTransport:
+    """A transport that may keep what is written until the end of this turn of the loop.
+
+    It keeps one piece: with a second one both are sent, so that the transport below knows of
+    nearly everything when it says whether the client keeps up.
+
+    Args:
+        transport: Of the connection.
+        loop: On which it lives.
+    """
+
+    __slots__ = ("_call_soon", "_kept", "_transport", "_turn", "is_closing")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._call_soon = loop.call_soon
+        self._turn = _Turn.of(loop)
+        self._kept = b""
+        self.is_closing = transport.is_closing
+
+    def __getattr__(self, name: str) -> Any:
+        """Whatever sends nothing is as below."""
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send data, at the latest at the end of this turn."""
+        if self._kept or len(data) > GATHERED_BYTES or self._turn.begins(self._call_soon):
+            self.write_now(data)
+        else:
+            self._kept = data
+            self._turn.keep(self)
+
+    def write_now(self, data: bytes) -> None:
+        """Send data, and what was kept before it."""
+        self.flush()
+        self._transport.write(data)
+
+    def write_eof(self) -> None:
+        """Send what is kept, and then the end."""
+        self.flush()
+        self._transport.write_eof()
+
+    def close(self) -> None:
+        """Send what is kept, and close."""
+        self.flush()
+        self._transport.close()
+
+    def flush(self) -> None:
+        """Send what is kept."""
+        if self._kept and not self.is_closing():
+            kept, self._kept = self._kept, b""
+            self._transport.write(kept)
+
+
+class _Turn:
+    """The current turn of a loop: whether something was sent in it, and who keeps something."""
+
+    def __init__(self) -> None:
+        self._has_begun = False
+        self._keeping: list[GatheringTransport] = []
+
+    @classmethod
+    def of(cls, loop: asyncio.AbstractEventLoop) -> _Turn:
+        turn = _turns.get(loop)
+        if turn is None:
+            turn = _turns[loop] = cls()
+        return turn
+
+    def begins(self, call_soon: Callable[[Callable[[], None]], object]) -> bool:
+        """Whether this is the first thing to be sent in this turn."""
+        if self._has_begun:
+            return False
+        self._has_begun = True
+        call_soon(self._end)
+        return True
+
+    def keep(self, transport: GatheringTransport) -> None:
+        self._keeping.append(transport)
+
+    def _end(self) -> None:
+        self._has_begun = False
+        keeping, self._keeping = self._keeping, []
+        for transport in keeping:
+            transport.flush()
+
+
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, _Turn] = WeakKeyDictionary()
