@@ -125,16 +125,17 @@ class Attempt:
         """
         if self._stop == "lost":
             return None
-        fields: dict[str, Any] = {
-            "status": outcome.status, "executionTime": rounded_ms(self.seconds)
-        }  # fmt: skip
+        took = rounded_ms(self.seconds)
         if outcome.delivered:
-            _add_delivery(fields, outcome)
-            return self.reporter.draft("agent_complete", fields)
+            return self.reporter.draft("agent_complete", _delivery(outcome, took))
         again = may_retry and outcome.retryable and not self._final
-        fields["error"] = outcome.error
-        fields["code"] = outcome.code
-        fields["willRetry"] = again or self._stop in INTERRUPTIONS
+        fields = {
+            "status": outcome.status,
+            "executionTime": took,
+            "error": outcome.error,
+            "code": outcome.code,
+            "willRetry": again or self._stop in INTERRUPTIONS,
+        }
         return self.reporter.draft("agent_error", fields)
 
     async def _watch(self, agent_task: asyncio.Task[Any]) -> None:
@@ -271,10 +272,14 @@ class Attempt:
         return None
 
 
-def _add_delivery(fields: dict[str, Any], outcome: Outcome) -> None:
+def _delivery(outcome: Outcome, execution_ms: int) -> dict[str, Any]:
     output = outcome.output
-    fields["hasArtifacts"] = bool(output.artifacts)
-    fields["artifacts"] = [a.model_dump(by_alias=True) for a in output.artifacts]
+    fields: dict[str, Any] = {
+        "status": outcome.status,
+        "executionTime": execution_ms,
+        "hasArtifacts": bool(output.artifacts),
+        "artifacts": [a.model_dump(by_alias=True) for a in output.artifacts],
+    }
     if output.output is not None:
         if len(to_json(output.output)) <= MAX_OUTPUT_IN_EVENT:
             fields["output"] = output.output
@@ -282,6 +287,7 @@ def _add_delivery(fields: dict[str, Any], outcome: Outcome) -> None:
             fields["outputTruncated"] = True
     if outcome.usage is not None:
         fields["usage"] = outcome.usage.model_dump(by_alias=True)
+    return fields
 
 
 async def _guarded(agent: Agent, context: AgentContext) -> AgentResult | None:

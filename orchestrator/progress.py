@@ -203,7 +203,8 @@ class Reporter:
                 f"the artifact {name!r} has {len(content)} bytes; "
                 f"{self._limits.max_artifact_bytes} are allowed"
             )
-        self._check_open()
+        if self.closed:
+            raise self._ended()
         artifact = ArtifactInfo(name=name, media_type=media_type, size=len(content))
         fields = {"artifact": artifact.model_dump(by_alias=True)}
         draft = self.draft("agent_progress", fields)
@@ -213,7 +214,8 @@ class Reporter:
 
     async def checkpoint(self, state: Any) -> None:
         """See `AgentContext.checkpoint`."""
-        self._check_open()
+        if self.closed:
+            raise self._ended()
         text = to_json(state)
         if len(text) > self._limits.max_agent_output_bytes:
             raise OutputLimitExceeded("the checkpoint is larger than an agent's output may be")
@@ -222,19 +224,22 @@ class Reporter:
 
     async def store_process_group(self, group: int, started: int) -> None:
         """See `AgentContext.store_process_group`."""
-        self._check_open()
+        if self.closed:
+            raise self._ended()
         await self._recorder.store_process_group(self.role, self.attempt, group, started)
 
     def _offer(self, fields: dict[str, Any]) -> Draft | None:
         """Report an `agent_progress`; returns it when the recorder has to be waited for."""
-        self._check_open()
+        if self.closed:
+            raise self._ended()
         draft = Draft("agent_progress", fields, self._clock.wall_ms())
         return None if self._recorder.accept(draft) else draft
 
     async def _pieces(self, field: str, text: str) -> None:
         if not text:
             return
-        self._check_open()
+        if self.closed:
+            raise self._ended()
         self._count(text)
         text = self._clean(text)
         size = len(text) if self._is_one_event(text) else self._safe_characters
@@ -274,9 +279,8 @@ class Reporter:
             return str(cleaned(text))
         return text
 
-    def _check_open(self) -> None:
-        if self.closed:
-            raise AttemptClosed(f"attempt {self.attempt} of {self.role} has ended")
+    def _ended(self) -> AttemptClosed:
+        return AttemptClosed(f"attempt {self.attempt} of {self.role} has ended")
 
 
 def _count(items: int) -> int:

@@ -100,9 +100,7 @@ def _parts(script: Any, role: str) -> list[_Part]:
 
 def _part(entry: dict[str, Any], index: int) -> _Part:
     for name, value in entry.items():
-        if name not in _FIELDS:
-            _refuse(f"/{index}/{name}", "is no field of a script")
-        holds, words = _FIELDS[name]
+        holds, words = _FIELDS.get(name, _NO_FIELD)
         if not holds(value):
             _refuse(f"/{index}/{name}", words)
     if "texts" in entry and "repeat" in entry:
@@ -142,6 +140,8 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "kind": (lambda value: value in ("message", "content"), "has to be one of message, content"),
 }
 """Of each field of an entry: whether a value is right, and what to say if it is not."""
+
+_NO_FIELD = (lambda value: False, "is no field of a script")
 
 
 def _refuse(pointer: str, detail: str) -> NoReturn:

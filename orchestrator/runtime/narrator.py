@@ -27,6 +27,7 @@ _ENDS: dict[str, LineType] = {
     TaskStatus.FAILED: "error",
     TaskStatus.TIMED_OUT: "error",
 }
+_FAILURES = frozenset({TaskStatus.FAILED, TaskStatus.TIMED_OUT})
 
 
 @dataclass(slots=True)
@@ -79,7 +80,7 @@ class Narrator:
         task = TaskName(task_id, request.shown_title, owner)
         self._slots[task_id] = Slot(number, task, self._clock.monotonic())
         self._log.add(
-            number, "info", "started: %s (%s)", _Roles(request.selected_agents), request.mode,
+            number, "info", "started: %s (%s)", ", ".join(request.selected_agents), request.mode,
             task=task,
         )  # fmt: skip
 
@@ -96,7 +97,7 @@ class Narrator:
             return
         now = self._clock.monotonic()
         seconds = now - slot.began
-        if status in (TaskStatus.FAILED, TaskStatus.TIMED_OUT):
+        if status in _FAILURES:
             self._tell("failed", slot.task, self._clock.wall_ms())
         if why:
             words = f"lost after {seconds:.1f} s: {why}"
@@ -147,7 +148,7 @@ class Narrator:
         task = TaskName(lost.task_id, lost.title, lost.owner)
         words = "recovered: it was %s when the server ended, and is %s now"
         self._log.add(0, "warning", words, lost.status, status, task=task)
-        failed = status in (TaskStatus.FAILED, TaskStatus.TIMED_OUT)
+        failed = status in _FAILURES
         if failed or status == TaskStatus.QUEUED:
             self._tell("failed" if failed else "recovered", task, lost.updated)
 
@@ -233,13 +234,6 @@ class Narrator:
             return
         self._idle = True
         self._log.add(0, "info", "Nothing to do; waiting for tasks.")
-
-
-class _Roles(list[str]):
-    """Roles that become words only when somebody reads them."""
-
-    def __str__(self) -> str:
-        return ", ".join(self)
 
 
 def _counted(tasks: int) -> str:

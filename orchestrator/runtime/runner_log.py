@@ -102,7 +102,9 @@ class RunnerLog:
         self._writer = writer
         self._clock = clock
         self._keep = keep
-        self._lines: deque[Line] = deque(maxlen=keep)
+        # Plain tuples, several for each task; a `Line` is made when somebody reads it.
+        self._lines: deque[tuple[int, int, int, str, str, tuple[object, ...], TaskName | None]]
+        self._lines = deque(maxlen=keep)
         self.last_id = 0
         """The id of the newest line; 0 when there never was one."""
         self._stored = 0
@@ -115,7 +117,7 @@ class RunnerLog:
         rows = await self._database.read(partial(runner.newest_lines, limit=self._keep))
         self._lines.extend(_from_row(row) for row in rows)
         if self._lines:
-            self._stored = self.last_id = self._lines[-1].id
+            self._stored = self.last_id = self._lines[-1][0]
 
     def add(
         self, thread: int, type: LineType, words: str, *values: object, task: TaskName | None = None
@@ -131,7 +133,7 @@ class RunnerLog:
         """
         now = self._clock.wall_ms()
         id = now if now > self.last_id else self.last_id + 1
-        self._lines.append(_line((id, now, thread, type, words, values, task)))
+        self._lines.append((id, now, thread, type, words, values, task))
         self.last_id = id
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(STORE_SECONDS, self._store)
@@ -146,7 +148,8 @@ class RunnerLog:
             viewer: Whose tasks may be shown; None for everybody's.
             limit: At most so many.
         """
-        visible = (line for line in reversed(self._lines) if line.visible(viewer))
+        newest = map(Line._make, reversed(self._lines))
+        visible = (line for line in newest if line.visible(viewer))
         return list(itertools.islice(visible, limit))[::-1]
 
     def follow(self, viewer: str | None, *, after: int | None = None) -> RunnerLogReader:
@@ -165,8 +168,8 @@ class RunnerLog:
 
     def behind(self, id: int) -> list[Line]:
         """The lines behind one, oldest first, as far as they are kept."""
-        found = itertools.takewhile(lambda line: line.id > id, reversed(self._lines))
-        return list(found)[::-1]
+        found = itertools.takewhile(lambda line: line[0] > id, reversed(self._lines))
+        return list(map(Line._make, found))[::-1]
 
     def leave(self, reader: RunnerLogReader) -> None:
         """A reader went."""
@@ -253,9 +256,6 @@ class RunnerLogReader:
             if line.visible(self._viewer):
                 data = to_json(line.to_dict(self._viewer))
                 yield f"id: {line.id}\ndata: {data}\n\n".encode()
-
-
-_line = partial(tuple.__new__, Line)  # several per task; the class itself takes four times as long
 
 
 def as_wire(lines: Sequence[Line], viewer: str | None) -> list[dict[str, Any]]:

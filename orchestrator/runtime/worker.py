@@ -170,7 +170,8 @@ class Worker:
         self._taken -= 1
         self._freed.set()
         self._dispatcher.ended(owner)
-        self._fill()
+        if len(self._dispatcher):
+            self._fill()
 
     def run(
         self, claimed: Claimed, request: TaskRequest | None = None, begun: Sequence[str] = ()
@@ -360,7 +361,7 @@ class Worker:
 
     def publish_end(self, ended: Ended) -> None:
         """Show the end of a task, and what it meant for tasks that waited for it."""
-        self.withdraw(ended.own.id)
+        self._dispatcher.discard(ended.own.id)
         self._channels.publish(ended.own)
         for appended in ended.broken:
             self._channels.publish(appended)
