@@ -161,7 +161,7 @@ class Endpoint:
         """Serve one request."""
         outlet, send = outlet_of(scope, send)
         try:
-            rule = self._rule(scope["method"])
+            rule = self._rules.get(scope["method"]) or self._other_rule(scope["method"])
             call = Call(self._components(), scope, receive, send)
             if rule.scope is not None:
                 call.principal = await _principal(call, rule)
@@ -178,13 +178,10 @@ class Endpoint:
                 return
             await send_problem(error, scope, receive, send)
 
-    def _rule(self, method: str) -> Rule:
-        rule = self._rules.get(method)
-        if rule is None and method == "HEAD":
-            rule = self._rules.get("GET")
-            if rule is not None and rule.streams:
-                rule = None
-        if rule is None:
+    def _other_rule(self, method: str) -> Rule:
+        """The rule for a method that has none of its own."""
+        rule = self._rules.get("GET")
+        if method != "HEAD" or rule is None or rule.streams:
             raise MethodNotAllowed(self._allowed())
         return rule
 

@@ -20,6 +20,7 @@ MAX_DEPTH = 64  # deep enough for people, shallow enough for every recursive rea
 _MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**63 - 1
 
 _LONG_DIGITS = re.compile(rb"[0-9]{19}")  # nothing shorter can leave 64 bits
+_MAYBE_LONG = re.compile(rb"[0-9]{3}")  # what that leaves of them in every sixth byte
 _STRING_OR_NUMBER = re.compile(
     rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|-?(?P<integer>[0-9]++)(?P<rest>[.eE][0-9.eE+-]*+)?', re.DOTALL
 )
@@ -47,7 +48,7 @@ def parse(text: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
         raise StrictJsonError(f"nested deeper than {max_depth} levels")
     if b"\\u003" in text or orjson.dumps(value).count(b":") != text.count(b":"):
         _refuse_duplicates(text)
-    if _LONG_DIGITS.search(text):
+    if _MAYBE_LONG.search(text[::6]) and _LONG_DIGITS.search(text):
         _refuse_long_integers(text)
     return value
 

@@ -2,9 +2,9 @@
 
 uvicorn's own `RequestResponseCycle` looks through every field name and value with two expressions,
 joins every chunk anew and writes the head of an answer by itself; that costs more than the rest of
-a short answer. Here a field is looked through once, and remembered; the head goes out with the
-first piece of the body, in one system call. And where a client keeps up with its stream, `push`
-writes what was made once for all readers, without waking anybody.
+a short answer. Here the fields are looked through together, and the head goes out with the first
+piece of the body, in one system call. And where a client keeps up with its stream, `push` writes
+what was made once for all readers, without waking anybody.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 COPIED_BYTES = 16 * 1024  # a longer piece is written as it is, not copied into a chunk
 
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
-_VALUE = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*")
+_CONTROLS = bytes({*range(32), 127} - {9})  # all but the tab
 _LENGTH = b"\r\ncontent-length: "
 _CLOSES = re.compile(rb"\r\nconnection: [^\r]*(?i:close)")
 _END = b"0\r\n\r\n"
@@ -117,7 +117,8 @@ class Wire(Outlet):
             self._expects_continue = False
         if not self.disconnected and not self.response_complete:
             self._flow.resume_reading()
-            await self.message_event.wait()
+            if not self.message_event.is_set():
+                await self.message_event.wait()
             self.message_event.clear()
         if self.disconnected or self.response_complete:
             return {"type": "http.disconnect"}
@@ -174,8 +175,7 @@ class Wire(Outlet):
         self._expects_continue = False
         status = self.status = message["status"]
         fields = (*self._default_headers, *message.get("headers", ()), *self.extra)
-        lines = [STATUS_LINE[status], *[_field_line(name, value) for name, value in fields]]
-        head = b"".join(lines)
+        head = STATUS_LINE[status] + _field_lines(fields)
         if _CLOSES.search(head):
             self.keep_alive = False
         elif not self.keep_alive:
@@ -256,12 +256,20 @@ def chunked(body: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(body), body)
 
 
-@functools.lru_cache(maxsize=1024)  # most fields are the same each time
-def _field_line(name: bytes, value: bytes) -> bytes:
+def _field_lines(fields: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """Header fields as they are sent; refused if a value ends its line or has other controls."""
+    lines = b"\r\n".join([*[_field_name(name) + value for name, value in fields], b""])
+    if len(lines) - len(lines.translate(None, _CONTROLS)) != 2 * len(fields):
+        raise RuntimeError("A header field with a control character cannot be sent.")
+    return lines
+
+
+@functools.lru_cache(maxsize=256)  # there are few names
+def _field_name(name: bytes) -> bytes:
     name = name.lower()
-    if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
-        raise RuntimeError(f"The header field {name!r} cannot be sent.")
-    return b"%b: %b\r\n" % (name, value)
+    if not _NAME.fullmatch(name):
+        raise RuntimeError(f"A header field of the name {name!r} cannot be sent.")
+    return name + b": "
 
 
 def _nothing() -> None:

@@ -16,7 +16,6 @@ from orchestrator.errors import (
     Overloaded,
     UnknownIdempotencyKey,
 )  # fmt: skip
-from orchestrator.events import to_json
 from orchestrator.milestones import created_event, first_starts
 from orchestrator.options import RunOptions
 from orchestrator.runtime.channels import Channels, Reader
@@ -161,7 +160,7 @@ class Submitter:
 
         stored: asyncio.Future[Submitted] = self._loop.create_future()
         submit = partial(submissions.submit, new=new)
-        self._writer.post(submit, committed, failed, rows=4, size=len(new.request))
+        self._writer.post(submit, committed, failed, rows=4, size=len(new.text))
         try:
             submitted = await stored
         except asyncio.CancelledError:  # the caller went; the task is stored all the same and runs
@@ -195,15 +194,9 @@ class Submitter:
         return NewTask(
             task_id=self._clock.task_id(),
             owner=owner,
-            title=request.shown_title,
-            description=request.description,
-            request=text,
+            request=request,
+            text=text,
             agents=team.json,
-            labels=to_json(request.metadata) if request.metadata else "{}",
-            job_type=request.job_type or "manual",
-            trigger_source=request.trigger_source,
-            priority=request.priority or 0,
-            after=request.after or (),
             idempotency_key=key,
             body_hash=body_hash,
             max_unfinished=self._settings.max_tasks_per_owner,
@@ -239,7 +232,7 @@ class Submitter:
         queued = submitted.status == TaskStatus.QUEUED and not submitted.replayed
         if queued and not submitted.waits_for_others:
             self._worker.offer(
-                Delivery(submitted.id, submitted.task_id, new.owner, new.priority, 1)
+                Delivery(submitted.id, submitted.task_id, new.owner, request.priority or 0, 1)
             )
 
     async def _find_key(self, owner: str, key: str, body_hash: str) -> Task | None:

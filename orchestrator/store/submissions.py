@@ -12,12 +12,12 @@ from orchestrator.errors import (
     LimitExceeded,
     PoststreamError,
 )  # fmt: skip
-from orchestrator.events import Draft
+from orchestrator.events import Draft, to_json
 from orchestrator.store import agent_runs, dependencies, events
 from orchestrator.store.database import Connection
 from orchestrator.store.dependencies import Needed
 from orchestrator.store.events import RunKey, StoredEvent
-from orchestrator.tasks import TaskStatus
+from orchestrator.tasks import TaskRequest, TaskStatus
 
 
 class NewTask(NamedTuple):
@@ -25,19 +25,11 @@ class NewTask(NamedTuple):
 
     task_id: str
     owner: str
-    title: str
-    description: str
-    request: str
-    """JSON text of the request."""
+    request: TaskRequest
+    text: str
+    """The request as JSON."""
     agents: str
     """JSON text: a list of {agentRole, agentName, agentDescription, kind}."""
-    labels: str
-    """JSON text of the request's metadata."""
-    job_type: str
-    trigger_source: str | None
-    priority: int
-    after: Sequence[str]
-    """Tasks that must complete first."""
     idempotency_key: str | None
     body_hash: str | None
     max_unfinished: int
@@ -92,12 +84,16 @@ def submit(connection: Connection, new: NewTask) -> Submitted | PoststreamError:
             return found
     if (refused := refuse_more(connection, new.owner, new.max_unfinished)) is not None:
         return refused
-    return _submit_after(connection, new) if new.after else _store(connection, new)
+    if new.request.after:
+        return _submit_after(connection, new, new.request.after)
+    return _store(connection, new)
 
 
-def _submit_after(connection: Connection, new: NewTask) -> Submitted | InvalidRequest:
+def _submit_after(
+    connection: Connection, new: NewTask, after: Sequence[str]
+) -> Submitted | InvalidRequest:
     """Store a task that needs others."""
-    needed = _needed(connection, new)
+    needed = _needed(connection, new.owner, after)
     if isinstance(needed, InvalidRequest):
         return needed
     broken = next((each.task_id for each in needed if each.broken), None)
@@ -144,11 +140,13 @@ def _store_broken(connection: Connection, new: NewTask, broken: str) -> Submitte
 def _insert(
     connection: Connection, new: NewTask, *, status: str, epoch: int, stored: list[StoredEvent]
 ) -> int:
+    request = new.request
     cursor = connection.execute(
         _INSERT,
         (
-            new.task_id, new.owner, new.title, new.description, new.request, new.agents,
-            new.labels, new.job_type, new.trigger_source, new.priority, status, epoch,
+            new.task_id, new.owner, request.shown_title, request.description, new.text, new.agents,
+            to_json(request.metadata) if request.metadata else "{}", request.job_type or "manual",
+            request.trigger_source, request.priority or 0, status, epoch,
             new.node if epoch else None, len(stored), sum(len(e.data) for e in stored),
             new.idempotency_key, new.body_hash, new.now, new.now, new.now,
             new.now if epoch else None,
@@ -166,10 +164,12 @@ def refuse_more(connection: Connection, owner: str, most: int) -> LimitExceeded 
     return LimitExceeded("unfinished tasks", most) if last_one else None
 
 
-def _needed(connection: Connection, new: NewTask) -> list[Needed] | InvalidRequest:
-    """The tasks in `after`."""
+def _needed(
+    connection: Connection, owner: str, after: Sequence[str]
+) -> list[Needed] | InvalidRequest:
+    """The tasks that must complete first."""
     found = []
-    for index, needed in enumerate(dependencies.find(connection, new.owner, new.after)):
+    for index, needed in enumerate(dependencies.find(connection, owner, after)):
         if needed is None:
             return InvalidRequest(FieldError(f"/after/{index}", "there is no such task of yours"))
         found.append(needed)

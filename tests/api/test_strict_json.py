@@ -110,6 +110,12 @@ def test_json_with_two_meanings_is_refused(name: str) -> None:
     assert len(str(raised.value)) < 200
 
 
+def test_an_integer_that_is_too_long_is_found_wherever_it_stands() -> None:
+    for blanks in range(40):
+        with pytest.raises(StrictJsonError, match="64 bits"):
+            parse(b" " * blanks + b"[9223372036854775808]")
+
+
 def test_depth_is_counted_in_containers() -> None:
     assert parse(b'{"a":1}', max_depth=1) == {"a": 1}
     with pytest.raises(StrictJsonError, match="deeper than 1 "):

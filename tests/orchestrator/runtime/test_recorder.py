@@ -20,6 +20,7 @@ from orchestrator.store.database import Database
 from orchestrator.store.events import Appended, RunKey, StoredEvent
 from orchestrator.store.submissions import NewTask, Submitted
 from orchestrator.store.writer import Writer
+from orchestrator.tasks import TaskRequest
 from tests.grammar import check_log
 from tests.orchestrator.store.databases import Gate, sql, writing
 
@@ -77,9 +78,9 @@ async def bench(gate: Gate | None = None, **options: Any) -> AsyncIterator[Bench
     async with writing(at=gate or (lambda _: None)) as (database, writer, _):
         created = {"title": "t", "selectedAgents": ["a", "b"], "executionMode": "parallel",
                    "agents": []}  # fmt: skip
+        asked = TaskRequest(title="t", description="d", selected_agents=["a", "b"])
         new = NewTask(
-            task_id="t", owner="o", title="t", description="d", request="{}", agents="[]",
-            labels="{}", job_type="manual", trigger_source=None, priority=0, after=(),
+            task_id="t", owner="o", request=asked, text=asked.to_json(), agents="[]",
             idempotency_key=None, body_hash=None, max_unfinished=1, node="local",
             created=Draft("task_created", created, 0), starts=(), now=0,
         )  # fmt: skip

@@ -58,9 +58,8 @@ async def left_behind(
     created = created_event(TEAM, task, now)
     agents = [dict(agent, kind="python") for agent in created.fields["agents"]]
     new = NewTask(
-        task_id=clock.task_id(), owner=OWNER, title="A title", description="Do it",
-        request=task.to_json(), agents=to_json(agents),
-        labels="{}", job_type="manual", trigger_source=None, priority=0, after=after,
+        task_id=clock.task_id(), owner=OWNER, request=task, text=task.to_json(),
+        agents=to_json(agents),
         idempotency_key=None, body_hash=None, max_unfinished=1000,
         node="local" if claimed else None, created=created,
         starts=first_starts(TEAM, task, now) if claimed else (), now=now,

@@ -18,8 +18,10 @@ from orchestrator.store.events import Appended, RunKey
 from orchestrator.store.submissions import NewTask, Submitted
 from orchestrator.store.tasks import Ended
 from orchestrator.store.writer import Writer
+from orchestrator.tasks import TaskRequest
 from tests.orchestrator.store.databases import sql, writing
 
+ASKED = TaskRequest(title="t", description="d", selected_agents=["a"])
 CREATED = {"title": "t", "selectedAgents": ["a"], "executionMode": "sequential", "agents": []}
 COMPLETE = Draft("task_complete", {"totalExecutionTime": 1, "outputs": 1, "failedAgents": []}, 0)
 
@@ -83,8 +85,7 @@ class Row:
 async def row(**columns: Any) -> AsyncIterator[Row]:
     async with writing() as (database, writer, _):
         new = NewTask(
-            task_id="t", owner="o", title="t", description="d", request="{}", agents="[]",
-            labels="{}", job_type="manual", trigger_source=None, priority=0, after=(),
+            task_id="t", owner="o", request=ASKED, text=ASKED.to_json(), agents="[]",
             idempotency_key=None, body_hash=None, max_unfinished=1, node=None,
             created=Draft("task_created", CREATED, 0), starts=(), now=10,
         )  # fmt: skip
