@@ -35,7 +35,7 @@ Operation = Callable[[Connection], T | PoststreamError]
 _Sleep = Literal["awake", "idle", "pacing", "gathering"]
 """What the thread waits for: nothing, anything, something urgent, or only for time to pass."""
 
-BATCH_ROWS = 200  # more rows in one transaction make the slowest commit slower, not all faster
+BATCH_ROWS = 400  # more rows in one transaction make the slowest commit slower, not all faster
 CHECKPOINT_BYTES = 4 * 1024 * 1024  # above it the log is moved into the database
 TRUNCATE_BYTES = 64 * 1024 * 1024  # a log that long is cut once it was moved
 IDLE_SECONDS = 0.5  # after that long without work the log is moved, however short
@@ -125,6 +125,7 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._committed_at = 0.0
         self._committed = 0  # how many operations were
+        self._left = False  # whether more waited than one transaction takes
         self._unmoved = 0
         self._fatal: StorageError | None = None
         self._closed = False
@@ -268,7 +269,7 @@ class Writer:
         """
         if not self._queue:
             self._doze("idle", timeout)
-        if self._queue and self._committed >= MANY:
+        if self._queue and self._committed >= MANY and not self._left:
             self._doze("gathering", self._committed_at + GATHER_SECONDS - time.monotonic())
         elif self._queue and not any(item.urgent for item in tuple(self._queue)):
             self._doze("pacing", self._committed_at + PACE_SECONDS - time.monotonic())
@@ -277,6 +278,7 @@ class Writer:
         while self._queue and rows < BATCH_ROWS:
             batch.append(self._queue.popleft())
             rows += batch[-1].rows
+        self._left = bool(self._queue)
         return batch
 
     def _doze(self, sleep: _Sleep, seconds: float) -> None:

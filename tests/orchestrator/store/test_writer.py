@@ -44,7 +44,7 @@ async def test_nothing_is_shown_before_it_is_committed() -> None:
         assert [len(each) for each in shown] == list(range(1, 21))
 
 
-async def test_a_batch_ends_after_about_two_hundred_rows() -> None:
+async def test_a_batch_ends_after_some_hundred_rows() -> None:
     gate = Gate()
     async with writing(at=gate) as (_, writer, _failing):
         await gate.hold(writer)
