@@ -110,7 +110,12 @@ class Attempt:
         agent_task.add_done_callback(self._wake)
         await self._watch(agent_task)
         try:
-            return self._failure(agent_task) or await self._delivered(agent_task.result())
+            if (failure := self._failure(agent_task)) is not None:
+                return failure
+            result = agent_task.result()
+            if result is not None and (failure := await self._take(result)) is not None:
+                return failure
+            return self._success(result)
         finally:
             # Before the end is stored: what still runs of the agent must not report behind it.
             self.reporter.close()
@@ -238,21 +243,6 @@ class Attempt:
         )  # fmt: skip
         return f"{type(error).__name__} (details are in the server log under {reference})"
 
-    async def _delivered(self, result: AgentResult | None) -> Outcome:
-        usage = output = None
-        if result is not None:
-            if (failure := await self._take(result)) is not None:
-                return failure
-            usage, output = result.usage, result.output
-        reporter = self.reporter
-        return Outcome(
-            status="success",
-            usage=usage,
-            output=AgentOutput(
-                text=reporter.text, output=output, artifacts=tuple(reporter.artifacts.values())
-            ),
-        )
-
     async def _take(self, result: AgentResult) -> Outcome | None:
         """Report what a result says and was not reported yet; a failure if it cannot be taken."""
         if not isinstance(result, AgentResult):
@@ -270,6 +260,14 @@ class Attempt:
         except Exception as error:  # foreign objects: no text, or nothing that JSON could say
             return self._failed(self._unexpected(error), "agent_failed")
         return None
+
+    def _success(self, result: AgentResult | None) -> Outcome:
+        usage = output = None
+        if result is not None:
+            usage, output = result.usage, result.output
+        text, artifacts = self.reporter.text, tuple(self.reporter.artifacts.values())
+        delivered = AgentOutput(text=text, output=output, artifacts=artifacts)
+        return Outcome(status="success", output=delivered, usage=usage)
 
 
 def _delivery(outcome: Outcome, execution_ms: int) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from typing import Any
 from orchestrator.agents import AgentRegistry, Registration
 from orchestrator.events import Draft
 from orchestrator.outcomes import RunResult
-from orchestrator.plans import Plan
 from orchestrator.tasks import TaskRequest, TaskStatus
 
 
@@ -24,7 +23,7 @@ def created_event(registry: AgentRegistry, request: TaskRequest, at_ms: int) -> 
 
 def first_starts(registry: AgentRegistry, request: TaskRequest, at_ms: int) -> list[Draft]:
     """`agent_start` of the agents a new task begins with."""
-    roles = Plan.of(request).ready((), (), ())
+    roles = request.plan.ready((), (), ())
     return [start_event(registry[role], 1, at_ms) for role in roles]
 
 

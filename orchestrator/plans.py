@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-from orchestrator.tasks import TaskRequest
-
 
 class Plan(NamedTuple):
     """The order of one task's agents."""
@@ -24,14 +22,6 @@ class Plan(NamedTuple):
     depends_on: Mapping[str, Collection[str]]
     """What must have delivered before a role starts."""
 
-    @classmethod
-    def of(cls, request: TaskRequest) -> Plan:
-        """The plan a request asks for."""
-        roles = tuple(request.selected_agents)
-        one_by_one = request.mode == "sequential"
-        most = 1 if one_by_one else min(len(roles), request.max_parallel or len(roles))
-        return cls(roles, most, request.stops_on_error, request.depends_on or {})
-
     def ready(
         self, delivered: Collection[str], failed: Collection[str], running: Collection[str]
     ) -> list[str]:
@@ -43,9 +33,7 @@ class Plan(NamedTuple):
             running: Roles that run.
         """
         room = self.max_parallel - len(running)
-        if room <= 0 or len(delivered) + len(failed) + len(running) == len(self.roles):
-            return []
-        if failed and self.stops_on_error:
+        if room <= 0 or (failed and self.stops_on_error):
             return []
         ready: list[str] = []
         for role in self.roles:
@@ -54,6 +42,7 @@ class Plan(NamedTuple):
             needed = self.depends_on.get(role)
             if not needed or all(map(delivered.__contains__, needed)):
                 ready.append(role)
-                if len(ready) == room:
+                room -= 1
+                if not room:
                     break
         return ready

@@ -19,7 +19,6 @@ from orchestrator.attempts import Attempt
 from orchestrator.events import Usage
 from orchestrator.options import RunOptions
 from orchestrator.outcomes import INTERRUPTIONS, Outcome, RunResult, Stop
-from orchestrator.plans import Plan
 from orchestrator.progress import Recorder, Reporter
 from orchestrator.tasks import TaskRequest, TaskStatus
 
@@ -74,7 +73,7 @@ class TaskRun:
         self._task = task
         self._request = request
         self._recorder = recorder
-        self._plan = Plan.of(request)
+        self._plan = request.plan
         self._progress = progress or Progress()
         self._running: dict[str, asyncio.Task[None]] = {}
         self._attempts: dict[str, Attempt] = {}

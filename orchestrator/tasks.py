@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
+from orchestrator.plans import Plan
+
 
 class TaskStatus(StrEnum):
     """The states of a task."""
@@ -180,6 +182,13 @@ class TaskRequest(BaseModel):
         if self.on_agent_error is not None:
             return self.on_agent_error == "stop"
         return self.mode != "parallel"
+
+    @functools.cached_property
+    def plan(self) -> Plan:
+        """The order in which its agents may start."""
+        roles, mode = tuple(self.selected_agents), self.mode
+        most = 1 if mode == "sequential" else min(len(roles), self.max_parallel or len(roles))
+        return Plan(roles, most, self.stops_on_error, self.depends_on or {})
 
     @functools.cached_property
     def shown_title(self) -> str:

@@ -38,7 +38,7 @@ class Estimates:
             return None
         if len(roles) == 1 or request.mode == "sequential":
             return round(sum(map(self._median, roles)), 3)
-        return round(self._simulated(Plan.of(request)), 3)
+        return round(self._simulated(request.plan), 3)
 
     def attempt_began(self, task: TaskInfo, role: str, attempt: int) -> None:
         """Tells nothing yet."""

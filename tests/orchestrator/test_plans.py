@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from orchestrator.plans import Plan
 from tests.orchestrator.teams import request
 
 SEQUENTIAL: dict[str, Any] = {}
@@ -38,7 +37,7 @@ LENIENT = {**DIAMOND, "onAgentError": "continue"}
 def test_a_role_starts_when_nothing_it_needs_is_missing_and_there_is_room(
     fields: dict[str, Any], ended: str, running: str, ready: str
 ) -> None:
-    plan = Plan.of(request(*"abcd", **fields))
+    plan = request(*"abcd", **fields).plan
     ends = list(zip(ended[::2], ended[1::2], strict=True))
     delivered, failed = ([role for sign, role in ends if sign == wanted] for wanted in "+-")
     assert "".join(plan.ready(delivered, failed, running)) == ready
