@@ -237,23 +237,23 @@ class LogRecorder:
     def _keep(self, buffer: _Buffer, draft: Draft) -> None:
         fields = draft.fields
         field = "content" if "content" in fields else "reasoning" if "reasoning" in fields else ""
-        text = fields.get(field) or fields.get("message") or ""
-        self._count(len(text))
-        buffer.bytes += len(text)
+        text = fields.get(field or "message") or ""
+        size = len(text)
+        self._count(size)
+        buffer.bytes += size
         last = buffer.last
-        if last is not None and field == buffer.field and self._fits(last.fields[field], text):
-            last.fields[field] += text
-            return
+        if last is not None and field == buffer.field:
+            earlier = last.fields[field]
+            if len(earlier) + size <= self._merged:
+                last.fields[field] = earlier + text
+                return
         self._log_bytes += EVENT_OVERHEAD
-        self._bytes += len(text) + EVENT_OVERHEAD
+        self._bytes += size + EVENT_OVERHEAD
         buffer.count += 1
-        buffer.last, buffer.field = (draft, field) if field else (None, "")
+        buffer.last, buffer.field = draft if field else None, field
         self._drafts.append(draft)
-        self._schedule(self._linger_turns)
-
-    def _fits(self, piece: str, text: str) -> bool:
-        """Whether two pieces of text may become one event."""
-        return len(piece) + len(text) <= self._merged
+        if not self._scheduled:
+            self._schedule(self._linger_turns)
 
     def _count(self, size: int) -> None:
         if self._log_bytes + size > self._max_log_bytes:
