@@ -70,12 +70,14 @@ def finish(
         now: Milliseconds since 1970.
     """
     row = connection.execute(
-        "SELECT status, requested_by, last_seq FROM task WHERE id = ? AND epoch = ?",
+        "SELECT status, requested_by, last_seq,"
+        " EXISTS (SELECT 1 FROM dependency WHERE after = task.id)"
+        " FROM task WHERE id = ? AND epoch = ?",
         (run.id, run.epoch),
     ).fetchone()
     if row is None or row[0] not in OWNED_STATES:
         return events.refusal(connection, run)
-    status, requested_by, last_seq = row
+    status, requested_by, last_seq, awaited = row
     if status == TaskStatus.CANCELLING:
         draft = cancelled_event(
             requested_by, active_ms, now, not_stopped=draft.fields.get("notStopped", ())
@@ -86,7 +88,7 @@ def finish(
         before = [*before, *agent_runs.close_open(connection, run.id, now, will_retry=False)]
     return _end(
         connection, run.id, run.task_id, [*before, draft], last_seq=last_seq, active_ms=active_ms,
-        now=now, agents=(completed, failed),
+        now=now, agents=(completed, failed), awaited=awaited,
     )  # fmt: skip
 
 
@@ -173,7 +175,7 @@ def _last_seq(connection: Connection, id: int) -> int:
 
 def _end(
     connection: Connection, id: int, task_id: str, drafts: Sequence[Draft], *, last_seq: int,
-    active_ms: int, now: int, agents: tuple[int, int | None],
+    active_ms: int, now: int, agents: tuple[int, int | None], awaited: bool = True,
 ) -> Ended:  # fmt: skip
     """The terminal transaction: status and event together, and what waited for this task."""
     own = _store_end(
@@ -181,7 +183,7 @@ def _end(
         agents=agents,
     )  # fmt: skip
     if own.status == TaskStatus.COMPLETED:
-        return Ended(own, _release(connection, id), [])
+        return Ended(own, _release(connection, id) if awaited else [], [])
     connection.execute("DELETE FROM dependency WHERE task = ?", (id,))
     return Ended(own, [], _break(connection, id, task_id, now))
 
