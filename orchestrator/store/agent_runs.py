@@ -8,7 +8,7 @@ from sqlmodel import Session, col, func, select
 
 from orchestrator.errors import AttemptClosed, StorageError
 from orchestrator.events import Draft, to_json
-from orchestrator.store.database import Connection
+from orchestrator.store.database import Connection, assignments
 from orchestrator.store.events import RunKey
 from orchestrator.store.tables import AgentRun
 from orchestrator.tasks import EVENT_TO_AGENT_STATUS, AgentStatus, rounded_ms
@@ -30,21 +30,32 @@ def end(connection: Connection, run: RunKey, draft: Draft, output: Any) -> None:
         StorageError: The attempt has ended already; a second end is refused.
     """
     fields = draft.fields
-    status = EVENT_TO_AGENT_STATUS[fields["status"]]
-    usage = fields.get("usage")
+    attempt = run.id, fields["agentRole"], fields["attempt"]
+    values = _end_values(draft, output)
     changed = connection.execute(
-        "UPDATE agent_run SET status = ?, output = ?, error = ?, code = ?, usage = ?, ended = ?,"
-        " execution_ms = ?, will_retry = ?"
+        f"UPDATE agent_run SET {assignments(*values)}"
         " WHERE task = ? AND role = ? AND attempt = ? AND status = 'running'",
-        (
-            status.value, None if output is None else to_json(output), fields.get("error"),
-            fields.get("code"), None if usage is None else to_json(usage), draft.at_ms,
-            fields["executionTime"], fields.get("willRetry", False),
-            run.id, fields["agentRole"], fields["attempt"],
-        ),
-    ).rowcount  # fmt: skip
+        (*values.values(), *attempt),
+    ).rowcount
     if changed != 1:
         raise StorageError(f"attempt {fields['attempt']} of {fields['agentRole']} has ended")
+
+
+def _end_values(draft: Draft, output: Any) -> dict[str, Any]:
+    fields = draft.fields
+    values = {
+        "status": EVENT_TO_AGENT_STATUS[fields["status"]].value,
+        "ended": draft.at_ms,
+        "execution_ms": fields["executionTime"],
+    }
+    if output is not None:
+        values["output"] = to_json(output)
+    if (usage := fields.get("usage")) is not None:
+        values["usage"] = to_json(usage)
+    if "error" in fields:
+        values["error"], values["code"] = fields["error"], fields["code"]
+        values["will_retry"] = fields["willRetry"]
+    return values
 
 
 def close_open(

@@ -15,7 +15,7 @@ from orchestrator.errors import (
 )  # fmt: skip
 from orchestrator.events import Draft
 from orchestrator.store import agent_runs, dependencies, submissions, tasks
-from orchestrator.store.database import Connection
+from orchestrator.store.database import Connection, assignments
 from orchestrator.store.dependencies import Needed, Outlook
 from orchestrator.store.events import Appended
 from orchestrator.store.recovery import Waiting
@@ -208,9 +208,8 @@ def _move(
         "status": status.value, "control": call.control, "requested_by": call.requested_by,
         "updated": call.now, **changes,
     }  # fmt: skip
-    sets = ", ".join(f"{name} = ?" for name in columns)
     row = connection.execute(
-        f"UPDATE task SET {sets}, last_seq = last_seq + 1, turned = last_seq + 1"
+        f"UPDATE task SET {assignments(*columns)}, last_seq = last_seq + 1, turned = last_seq + 1"
         " WHERE id = ? AND status = ? RETURNING last_seq",
         (*columns.values(), found.id, found.status.value),
     ).fetchone()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import functools
 import logging
 import os
 import shutil
@@ -38,6 +39,15 @@ Connection = sqlite3.Connection
 READERS = 4
 MIN_SQLITE = (3, 35, 0)  # RETURNING
 BUSY_TIMEOUT_MS = 10_000  # only a second process could make us wait, and the lock keeps it out
+
+
+@functools.lru_cache(maxsize=256)
+def assignments(*names: str) -> str:
+    """What an UPDATE sets: ``a = ?, b = ?``.
+
+    Only what changes: the driver takes as long for a None as for ten numbers.
+    """
+    return ", ".join([f"{name} = ?" for name in names])
 
 
 class Database:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from orchestrator.errors import AppendRefused
 from orchestrator.events import Draft, to_json
 from orchestrator.store import agent_runs, events
-from orchestrator.store.database import Connection
+from orchestrator.store.database import Connection, assignments
 from orchestrator.store.events import Appended, Change, RunKey
 from orchestrator.store.submissions import dependency_failed
 from orchestrator.tasks import OWNED_STATES, TaskStatus
@@ -88,7 +88,7 @@ def finish(
         before = [*before, *agent_runs.close_open(connection, run.id, now, will_retry=False)]
     return _end(
         connection, run.id, run.task_id, [*before, draft], last_seq=last_seq, active_ms=active_ms,
-        now=now, agents=(completed, failed), awaited=awaited,
+        now=now, agents={"agents_completed": completed, "agents_failed": failed}, awaited=awaited,
     )  # fmt: skip
 
 
@@ -164,7 +164,7 @@ def end(
     delivered = len(agent_runs.delivered(connection, id))
     return _end(
         connection, id, task_id, drafts, last_seq=_last_seq(connection, id), active_ms=active_ms,
-        now=now, agents=(delivered, None),
+        now=now, agents={"agents_completed": delivered},
     )  # fmt: skip
 
 
@@ -175,7 +175,7 @@ def _last_seq(connection: Connection, id: int) -> int:
 
 def _end(
     connection: Connection, id: int, task_id: str, drafts: Sequence[Draft], *, last_seq: int,
-    active_ms: int, now: int, agents: tuple[int, int | None], awaited: bool = True,
+    active_ms: int, now: int, agents: Mapping[str, int], awaited: bool = True,
 ) -> Ended:  # fmt: skip
     """The terminal transaction: status and event together, and what waited for this task."""
     own = _store_end(
@@ -190,25 +190,23 @@ def _end(
 
 def _store_end(
     connection: Connection, id: int, task_id: str, drafts: Sequence[Draft], *, last_seq: int,
-    active_ms: int, now: int, agents: tuple[int | None, int | None] = (None, None),
+    active_ms: int, now: int, agents: Mapping[str, int] = {},
 ) -> Appended:  # fmt: skip
     fields = drafts[-1].fields
-    status = fields.get("status", TaskStatus.COMPLETED.value)
-    usage = fields.get("usage")
     last_seq += len(drafts)
+    values = {
+        "status": fields.get("status", TaskStatus.COMPLETED.value), "ended": now, "updated": now,
+        "active_ms": active_ms, "last_seq": last_seq, "turned": last_seq, **agents,
+    }  # fmt: skip
+    if "error" in fields:
+        values["error"], values["code"] = fields["error"], fields["code"]
+    if "usage" in fields:
+        values["usage"] = to_json(fields["usage"])
     connection.execute(
-        "UPDATE task SET status = ?, error = ?, code = ?, usage = coalesce(?, usage), ended = ?,"
-        " updated = ?, active_ms = ?, node = NULL, cancel_deadline = NULL,"
-        " agents_completed = coalesce(?, agents_completed),"
-        " agents_failed = coalesce(?, agents_failed),"
-        " last_seq = ?, turned = ? WHERE id = ?",
-        (
-            status, fields.get("error"), fields.get("code"),
-            None if usage is None else to_json(usage), now, now, active_ms, *agents,
-            last_seq, last_seq, id,
-        ),
-    )  # fmt: skip
-    return store(connection, id, task_id, drafts, last_seq, status)
+        f"UPDATE task SET {assignments(*values)}, node = NULL, cancel_deadline = NULL WHERE id = ?",
+        (*values.values(), id),
+    )
+    return store(connection, id, task_id, drafts, last_seq, values["status"])
 
 
 def _release(connection: Connection, id: int) -> list[tuple[int, str, str, int, int]]:
