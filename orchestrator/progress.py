@@ -169,7 +169,7 @@ class Reporter:
             fields["itemsFailed"] = _count(failed)
         if eta_seconds is not None and math.isfinite(eta_seconds):
             fields["etaSeconds"] = max(0.0, round(eta_seconds, 1))
-        if len(fields) > len(self._head) and (draft := self._offer(fields)) is not None:
+        if fields != self._head and (draft := self._offer(fields)) is not None:
             await self._recorder.record(draft)
 
     def write(self, text: str) -> Coroutine[Any, Any, None]:
