@@ -8,6 +8,7 @@ is under way at a time, so its events keep their order.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -85,7 +86,7 @@ class LogRecorder:
         self._drafts: list[Draft] = []
         self._changes: list[Change] = []
         self._bytes = 0
-        self._buffers: dict[str, _Buffer] = {}
+        self._buffers: defaultdict[str, _Buffer] = defaultdict(_Buffer)
         self._waiting: list[asyncio.Future[None]] = []
         self._taken: list[asyncio.Future[None]] = []
         self._under_way = False
@@ -102,7 +103,7 @@ class LogRecorder:
         """See `Recorder.accept`."""
         if self._error is not None:
             raise self._error
-        buffer = self._buffer(draft.fields["agentRole"])
+        buffer = self._buffers[draft.fields["agentRole"]]
         if buffer.count >= BUFFER_EVENTS or buffer.bytes >= BUFFER_BYTES:
             return False
         self._keep(buffer, draft)
@@ -217,15 +218,9 @@ class LogRecorder:
         await self.flush()
         await self._writer.submit(partial(change, run=self._run), waits=True)
 
-    def _buffer(self, role: str) -> _Buffer:
-        buffer = self._buffers.get(role)
-        if buffer is None:
-            buffer = self._buffers[role] = _Buffer()
-        return buffer
-
     async def _wait_for_room(self, draft: Draft) -> None:
         role = draft.fields["agentRole"]
-        buffer = self._buffer(role)
+        buffer = self._buffers[role]
         # Once, not until there is room: whoever else reports for this agent may always be
         # faster in taking it.
         await self.flush()

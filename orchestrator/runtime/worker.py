@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -280,13 +280,20 @@ class Worker:
         self, run: Run, claimed: Claimed, request: TaskRequest | None, begun: Sequence[str]
     ) -> str:
         try:
-            result = await self._result(run, claimed, request, begun)
-            while run.task_run is not None and result.status not in END_STATES:
+            if request is not None:  # just submitted: nothing ran yet
+                progress = Progress(begun=set(begun))
+            else:
+                request = TaskRequest.model_validate_json(claimed.request)
+                progress = await self._database.read(partial(load_progress, id=run.key.id))
+                progress.active_seconds = claimed.active_ms / 1000
+            task_run = self._begin(run, request, progress)
+            result = self._missing_agent(request, progress) or await task_run.drive()
+            while result.status not in END_STATES:
                 status = await self._let_go(run, result)
                 if status not in OWNED_STATES:
                     return status
-                result = await run.task_run.drive()  # the pause was taken back, or a cancel came
-            return await self._end(run.recorder, result)
+                result = await task_run.drive()  # the pause was taken back, or a cancel came
+            return (await self._end(run.recorder, result)).own.status
         except (AppendRefused, StorageFull):  # in the drain: what needs less room must not end it
             raise
         except Exception as error:  # our own fault; the task must end all the same
@@ -299,7 +306,8 @@ class Worker:
                     status=TaskStatus.FAILED, outputs={}, failed={}, code="internal", error=words
                 )
             # With another recorder: this one may have failed, and takes nothing more.
-            return await self._end(self._recorder(run.key, run.recorder.active_ms, 0), result)
+            recorder = self._recorder(run.key, run.recorder.active_ms, 0)
+            return (await self._end(recorder, result)).own.status
 
     def _recorder(self, key: RunKey, active_ms: int, log_bytes: int) -> LogRecorder:
         return LogRecorder(
@@ -309,36 +317,32 @@ class Worker:
             max_event_bytes=self._settings.max_event_bytes,
         )  # fmt: skip
 
-    async def _result(
-        self, run: Run, claimed: Claimed, request: TaskRequest | None, begun: Sequence[str]
-    ) -> RunResult:
-        if request is not None:  # just submitted: nothing ran yet
-            progress = Progress(begun=set(begun))
-        else:
-            request = TaskRequest.model_validate_json(claimed.request)
-            progress = await self._database.read(partial(load_progress, id=run.key.id))
-            progress.active_seconds = claimed.active_ms / 1000
-        self._narrator.run_began(run.key.task_id, run.owner, request, waiting=len(self._dispatcher))
-        missing = [r for r in request.selected_agents if r not in self._options.registry]
-        if missing:
-            return RunResult(
-                status=TaskStatus.FAILED, outputs=progress.outputs, failed={}, code="agent_failed",
-                error=f"This server has no agent {missing[0]!r} any more.",
-            )  # fmt: skip
-        info = task_info(run.key.task_id, request)
+    def _begin(self, run: Run, request: TaskRequest, progress: Progress) -> TaskRun:
+        task_id = run.key.task_id
+        self._narrator.run_began(task_id, run.owner, request, waiting=len(self._dispatcher))
+        info = task_info(task_id, request)
         task_run = run.begin(TaskRun(self._options, info, request, run.recorder, progress))
         if self.handing_back:
             task_run.stop("hand_back")
-        return await task_run.drive()
+        return task_run
 
-    async def _end(self, recorder: LogRecorder, result: RunResult) -> str:
-        ended = await recorder.finish(
+    def _missing_agent(self, request: TaskRequest, progress: Progress) -> RunResult | None:
+        """The end of a task whose agents are not all here any more."""
+        missing = [r for r in request.selected_agents if r not in self._options.registry]
+        if not missing:
+            return None
+        return RunResult(
+            status=TaskStatus.FAILED, outputs=progress.outputs, failed={}, code="agent_failed",
+            error=f"This server has no agent {missing[0]!r} any more.",
+        )  # fmt: skip
+
+    def _end(self, recorder: LogRecorder, result: RunResult) -> Awaitable[Ended]:
+        return recorder.finish(
             terminal_event(result, recorder.active_ms, self._clock.wall_ms()),
             completed=len(result.outputs),
             failed=len(result.failed),
             publish=self.publish_end,
         )
-        return ended.own.status
 
     async def _let_go(self, run: Run, result: RunResult) -> str:
         """Leave the task paused or in the queue.
