@@ -76,6 +76,9 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
             self._timer.cancel()
             self._timer = None
         self._stop_watching()
+        if self.cycle is not None:
+            self.cycle.disconnect()
+            self.cycle = None  # uvicorn would treat it as its own
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -86,15 +89,8 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
         if self._rests:
             self._rests, self._deadline = False, None
         super().data_received(data)
-        if self._is_ending():
-            return
-        if was_in_head and self._part == _HEAD:
-            self._head_bytes += len(data)
-            if self._head_bytes > self.max_head_bytes:
-                self._refuse(HeaderTooLarge("The header fields are too large."))
-                return
-        if self._deadline is None and (self._part == _HEAD or self._is_idle()):
-            self._wait(self.head_seconds)
+        if self._part == _HEAD or self._is_idle():
+            self._await_head(len(data) if was_in_head else 0)
 
     def on_message_begin(self) -> None:
         """The first byte of a request came."""
@@ -105,9 +101,10 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
         """The headers are complete; from here on the application decides how long to wait."""
         version = self.parser.get_http_version()
         self.scope = self._made_scope(version)  # raises for a target that is none: still the head
-        self._part, self._deadline = _BODY, None
+        self._part, self._deadline = _BETWEEN, None
         if self.parser.should_upgrade() and self._should_upgrade():
-            return
+            return  # another protocol takes over
+        self._part = _BODY
         was_idle = self._is_idle()
         wire: Any = Wire(
             self.scope, self.transport, self.flow, self.server_state.default_headers,
@@ -122,10 +119,16 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
             self.flow.pause_reading()
             self.pipeline.appendleft((wire, app))
 
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body came."""
+        if self._part == _BODY and not self.cycle.response_complete:
+            self.cycle.feed(body)
+
     def on_message_complete(self) -> None:
         """The body is complete."""
+        if self._part == _BODY and not self.cycle.response_complete:
+            self.cycle.finish()
         self._part = _BETWEEN
-        super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """An answer is complete; if it was the last one, rest, or close with the last words."""
@@ -152,6 +155,18 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
         """Answer what the parser could not make sense of."""
         self._refuse(BadFraming("This is no valid HTTP/1.1 request."))
 
+    def _await_head(self, size: int) -> None:
+        """Go on waiting for headers, of which so many bytes came."""
+        if self._is_ending():
+            return
+        if self._part == _HEAD:
+            self._head_bytes += size
+            if self._head_bytes > self.max_head_bytes:
+                self._refuse(HeaderTooLarge("The header fields are too large."))
+                return
+        if self._deadline is None:
+            self._wait(self.head_seconds)
+
     def _is_idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
 
@@ -171,8 +186,7 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
         elif self._part == _BODY and not self._is_idle():
             if self.cycle.has_written:
                 self._last_words = b""  # its answer has begun and cannot become another one
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
+            self.cycle.disconnect()
             self._close()
         elif self._is_idle():
             if self._part == _BODY:

@@ -15,7 +15,14 @@ from starlette.types import Receive, Scope, Send
 
 from api.auth import EXECUTE, Principal
 from api.components import Components
-from api.errors import Forbidden, Header, InvalidParameter, MethodNotAllowed, Unauthorized
+from api.errors import (
+    Forbidden,
+    Header,
+    InvalidParameter,
+    MethodNotAllowed,
+    Unauthorized,
+    UnknownKey,
+)
 from api.headers import parse_cursor, query_values
 from api.outlet import outlet_of
 from api.problems import send_problem
@@ -191,7 +198,7 @@ class Endpoint:
         return [*allowed, "HEAD"] if get is not None and not get.streams else allowed
 
 
-def _principal(call: Call, rule: Rule) -> Awaitable[Principal]:
+async def _principal(call: Call, rule: Rule) -> Principal:
     """Who calls, by its token or, where the route takes one, its ticket."""
     headers, query_string = call.headers, call.scope["query_string"]
     if rule.ticket is not None and query_string:
@@ -200,8 +207,14 @@ def _principal(call: Call, rule: Rule) -> Awaitable[Principal]:
             raise Unauthorized("The ticket is given more than once.")
         if tickets:
             opens = rule.ticket.format(**call.scope.get("path_params", {}))
-            return call.components.tickets.authenticate(tickets[0], opens, headers, query_string)
-    return call.components.authenticator.authenticate_patiently(headers, query_string)
+            return await call.components.tickets.authenticate(
+                tickets[0], opens, headers, query_string
+            )
+    authenticator = call.components.authenticator
+    try:
+        return authenticator.authenticate(headers, query_string)
+    except UnknownKey:
+        return await authenticator.authenticate_patiently(headers, query_string)
 
 
 async def _refuse_reader(call: Call) -> None:

@@ -34,8 +34,12 @@ class Prefer(NamedTuple):
 
 def header_values(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
     """All values of a header field, in order; ``name`` in lower case."""
-    # Blanks around a value are no part of it (RFC 9110, 5.5), but parsers leave those behind it.
-    return [value.strip(b" \t") for field, value in headers if field == name]
+    values = []
+    for field, value in headers:
+        if field == name:
+            # Blanks around it are no part of it (RFC 9110, 5.5), but parsers leave those behind it.
+            values.append(value.strip(b" \t"))
+    return values
 
 
 def query_values(query_string: bytes, name: str) -> list[bytes]:

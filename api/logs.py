@@ -85,19 +85,15 @@ def configure_logging(*, json: bool | None = None) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-_Note = tuple[int, str, str, dict[str, Any], str | None]
-"""A line of `orchestrator.activity`: when (ns), logger, message, facts, id of the request."""
-
-
 class _Handler(logging.StreamHandler[Any]):
-    """Makes and writes the lines of a moment together, which costs a third of one by one.
+    """Writes the lines of a moment together, which costs a third of one by one.
 
     Warnings, and whatever is logged outside of a loop, are written at once with all before them.
     """
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
-        self._records: list[logging.LogRecord | _Note] = []
+        self._records: list[logging.LogRecord | str] = []  # a line of activity is text already
         self._timer: asyncio.TimerHandle | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -113,7 +109,16 @@ class _Handler(logging.StreamHandler[Any]):
 
     def note(self, name: str, message: str, facts: dict[str, Any]) -> None:
         """Keep a line of `orchestrator.activity`."""
-        self._records.append((time.time_ns(), name, message, facts, _current_request.get(None)))
+        text = to_json(facts)
+        if _may_hold_token(text):
+            text = to_json({key: _shown(key, value) for key, value in facts.items()})
+        request_id = _current_request.get(None)
+        end = "}" if request_id is None else f',"request_id":"{request_id}"}}'
+        # Put together by hand: these words are ours; a dict of everything would cost twice this.
+        self._records.append(
+            f'{{"timestamp":"{_timestamps(time.time_ns() // 1_000_000)}","level":"info",'
+            f'"message":"{message}","logger":"{name}",{text[1:-1]}{end}'
+        )
         if self._timer is None and not self._is_due():
             self.flush()
 
@@ -122,7 +127,7 @@ class _Handler(logging.StreamHandler[Any]):
         self._timer = None
         records, self._records = self._records, []
         if records:
-            lines = [_noted(r) if isinstance(r, tuple) else self._line(r) for r in records]
+            lines = [r if isinstance(r, str) else self._line(r) for r in records]
             with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
                 self.stream.write("\n".join([*lines, ""]))
                 super().flush()
@@ -169,19 +174,6 @@ class _Formatter(logging.Formatter):
         if record.exc_info:
             facts["exception"] = hide(self.formatException(record.exc_info))
         return self._render(facts)
-
-
-def _noted(note: _Note) -> str:
-    at_ns, name, message, facts, request_id = note
-    text = to_json(facts)
-    if _may_hold_token(text):
-        text = to_json({key: _shown(key, value) for key, value in facts.items()})
-    end = "}" if request_id is None else f',"request_id":"{request_id}"}}'
-    # Put together by hand: these words are ours, and a dict of everything would cost twice this.
-    return (
-        f'{{"timestamp":"{_timestamps(at_ns // 1_000_000)}","level":"info","message":"{message}",'
-        f'"logger":"{name}",{text[1:-1]}{end}'
-    )
 
 
 def _readable(colors: bool) -> Callable[[dict[str, Any]], str]:

@@ -26,21 +26,24 @@ class Places:
         self.taken = 0
         """How many are taken; more than there are when repeats of accepted requests came."""
 
-    def check(self, owner: str) -> None:
-        """Go on only if there is a place for one more.
+    def take(self, owner: str, *, always: bool = False) -> None:
+        """Take one.
+
+        Args:
+            owner: For whom.
+            always: Whatever the limits are.
 
         Raises:
             LimitExceeded: The owner has as many as one may have.
             Overloaded: Everybody together has.
         """
-        if self._owners.get(owner, 0) >= self._most_per_owner:
-            raise LimitExceeded(WHAT, self._most_per_owner)
-        if self.taken >= self._most:
-            raise Overloaded(WHAT, self._most)
-
-    def take(self, owner: str) -> None:
-        """Take one, whatever the limits are."""
-        self._owners[owner] = self._owners.get(owner, 0) + 1
+        taken = self._owners.get(owner, 0)
+        if not always:
+            if taken >= self._most_per_owner:
+                raise LimitExceeded(WHAT, self._most_per_owner)
+            if self.taken >= self._most:
+                raise Overloaded(WHAT, self._most)
+        self._owners[owner] = taken + 1
         self.taken += 1
 
     def give_back(self, owner: str) -> None:
@@ -74,11 +77,11 @@ class Place:
             LimitExceeded: The owner has as many as one may have.
             Overloaded: Everybody together has.
         """
-        self._places.check(self._owner)
-        self.keep()
+        self._places.take(self._owner)
+        self._taken = True
 
     def keep(self) -> None:
         """Take it whatever the limits are, unless it is taken: a repeated POST is a read."""
         if not self._taken:
+            self._places.take(self._owner, always=True)
             self._taken = True
-            self._places.take(self._owner)

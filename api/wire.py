@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from starlette.types import ASGIApp, Message, Scope
-from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from api.gathering import GatheringTransport
@@ -57,9 +57,9 @@ class Wire(Outlet):
     """
 
     __slots__ = (
-        "_chunked", "_default_headers", "_expects_continue", "_flow", "_head", "_left",
-        "_on_response", "_transport", "body", "disconnected", "keep_alive", "message_event",
-        "more_body", "response_complete", "scope",
+        "_chunked", "_default_headers", "_expects_continue", "_flow", "_has_news", "_head", "_left",
+        "_more_comes", "_news", "_on_response", "_pieces", "_transport", "disconnected",
+        "keep_alive", "response_complete", "scope",
     )  # fmt: skip
 
     def __init__(
@@ -75,12 +75,10 @@ class Wire(Outlet):
         self.keep_alive = keep_alive
         self._expects_continue = expects_continue
         self._on_response = on_response
-        self.body = bytearray()
-        """What came of the body and was not received yet."""
-        self.more_body = True
-        """Whether more of it may come."""
-        self.message_event = asyncio.Event()
-        """Set when there is something to receive."""
+        self._pieces: list[bytes] = []  # of the body, not received yet
+        self._more_comes = True
+        self._has_news = False  # there is something to receive
+        self._news: asyncio.Event | None = None  # once somebody has waited for it
         self.disconnected = False
         """Whether the client is gone, or to be treated so."""
         self.response_complete = False
@@ -110,6 +108,29 @@ class Wire(Outlet):
             del self.scope["extensions"]  # else request and answer hold each other
             self._on_response = _nothing
 
+    def feed(self, piece: bytes) -> None:
+        """A piece of the body came."""
+        self._pieces.append(piece)
+        if sum(map(len, self._pieces)) > HIGH_WATER_LIMIT:
+            self._flow.pause_reading()
+        self._tell()
+
+    def finish(self) -> None:
+        """The body is complete."""
+        self._more_comes = False
+        self._tell()
+
+    def disconnect(self) -> None:
+        """The client is gone, or to be treated so."""
+        if not self.response_complete:
+            self.disconnected = True
+        self._tell()
+
+    def _tell(self) -> None:
+        self._has_news = True
+        if self._news is not None:
+            self._news.set()
+
     async def receive(self) -> Message:
         """Wait for some of the body, or for the client to go."""
         if self._expects_continue and not self._transport.is_closing():
@@ -117,13 +138,16 @@ class Wire(Outlet):
             self._expects_continue = False
         if not self.disconnected and not self.response_complete:
             self._flow.resume_reading()
-            if not self.message_event.is_set():
-                await self.message_event.wait()
-            self.message_event.clear()
+            if not self._has_news:
+                self._news = self._news or asyncio.Event()
+                self._news.clear()
+                await self._news.wait()
+            self._has_news = False
         if self.disconnected or self.response_complete:
             return {"type": "http.disconnect"}
-        body, self.body = bytes(self.body), bytearray()
-        return {"type": "http.request", "body": body, "more_body": self.more_body}
+        body = b"".join(self._pieces)
+        self._pieces.clear()
+        return {"type": "http.request", "body": body, "more_body": self._more_comes}
 
     async def send(self, message: Message) -> None:
         """Write a message; waits while the client does not keep up.
@@ -197,24 +221,19 @@ class Wire(Outlet):
             raise RuntimeError(f"An answer does not go on with {message['type']!r}.")
         body = message.get("body", b"")
         last = not message.get("more_body", False)
-        self.sent += len(body)
-        if self._chunked:
-            self._write_chunk(body, last)
-        else:
+        size = len(body)
+        self.sent += size
+        if not self._chunked:
             self._write_piece(body)
+        elif size > COPIED_BYTES:
+            self._transport.write(b"%b%x\r\n" % (self._taken_head(), size))
+            self._transport.write(body)
+            self._transport.write(b"\r\n" + _END if last else b"\r\n")
+        else:
+            chunk = b"%x\r\n%b\r\n" % (size, body) if body else b""
+            self._transport.write(b"%b%b%b" % (self._taken_head(), chunk, _END if last else b""))
         if last:
             self._complete()
-
-    def _write_chunk(self, body: bytes, last: bool) -> None:
-        write, head, end = self._transport.write, self._taken_head(), _END if last else b""
-        if len(body) > COPIED_BYTES:
-            write(b"%b%x\r\n" % (head, len(body)))
-            write(body)
-            write(b"\r\n" + end)
-        elif body:
-            write(b"%b%x\r\n%b\r\n%b" % (head, len(body), body, end))
-        elif head or last:
-            write(head + end)
 
     def _write_piece(self, body: bytes) -> None:
         """Write some of a body with a length; of an answer to HEAD only the head."""
@@ -234,7 +253,7 @@ class Wire(Outlet):
         if self._left:
             raise RuntimeError("The body is shorter than its Content-Length.")
         self.response_complete = True
-        self.message_event.set()
+        self._tell()
         if not self.keep_alive:
             self._transport.close()
         self._on_response()
