@@ -92,11 +92,12 @@ class Timestamps:
 
     def __call__(self, ms: int) -> str:
         """``1700000000123`` becomes ``2023-11-14T22:13:20.123Z``."""
-        second, rest = divmod(ms, 1000)
-        known, text = self._known
-        if second != known:
-            text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-            self._known = (second, text)
+        second_ms, text = self._known
+        rest = ms - second_ms
+        if not 0 <= rest < 1000:
+            rest = ms % 1000
+            text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ms // 1000))
+            self._known = (ms - rest, text)
         return text + _MILLISECONDS[rest]
 
 
