@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
-log = activity.ActivityLog(__name__)
+log = activity.ActivityLog(__name__).line
 
 _QUIET = ("alembic", "asyncio", "httpcore", "httpx", "uvicorn.access")  # below a warning
 
@@ -116,7 +116,7 @@ class _Handler(logging.StreamHandler[Any]):
         end = "}" if request_id is None else f',"request_id":"{request_id}"}}'
         # Put together by hand: these words are ours; a dict of everything would cost twice this.
         self._records.append(
-            f'{{"timestamp":"{_timestamps(time.time_ns() // 1_000_000)}","level":"info",'
+            f'{{"timestamp":"{_timestamps.text(time.time_ns() // 1_000_000)}","level":"info",'
             f'"message":"{message}","logger":"{name}",{text[1:-1]}{end}'
         )
         if self._timer is None and not self._is_due():
@@ -162,7 +162,7 @@ class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One record as one line, and a traceback below it when it is for people."""
         facts: dict[str, Any] = {
-            "timestamp": _timestamps(int(record.created * 1000)),
+            "timestamp": _timestamps.text(int(record.created * 1000)),
             "level": record.levelname.lower(),
             "message": hide(record.getMessage()),
             "logger": record.name,
@@ -267,7 +267,7 @@ def _log_request(scope: Scope, status: int | None, sent: int, seconds: float) ->
         "method": scope["method"],
         "path": scope["path"],
         "status": status,  # None: the client left before there was an answer
-        "duration_ms": round(seconds * 1000, 1),
+        "duration_ms": int(seconds * 10_000 + 0.5) / 10,
         "bytes": sent,
         "client": client[0] if client else None,
     }

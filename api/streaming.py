@@ -24,7 +24,7 @@ from api.wire import chunked
 from orchestrator.activity import ActivityLog
 from orchestrator.errors import TaskNotFound
 
-log = ActivityLog(__name__)
+log = ActivityLog(__name__).line
 
 TICK_SECONDS = 1.0  # how late a disconnect, the end of a token or a silence may be noticed
 UNDRAINED_SECONDS = 60.0

@@ -38,7 +38,7 @@ class ActivityLog:
         self._name = name
         self._logger = logging.getLogger(name)
 
-    def __call__(self, message: str, facts: dict[str, Any]) -> None:
+    def line(self, message: str, facts: dict[str, Any]) -> None:
         """Write a line.
 
         Args:

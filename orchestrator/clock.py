@@ -90,7 +90,7 @@ class Timestamps:
         # One tuple, replaced whole: threads may share this object.
         self._known = (0, "1970-01-01T00:00:00")
 
-    def __call__(self, ms: int) -> str:
+    def text(self, ms: int) -> str:
         """``1700000000123`` becomes ``2023-11-14T22:13:20.123Z``."""
         second_ms, text = self._known
         rest = ms - second_ms
@@ -103,4 +103,4 @@ class Timestamps:
 
 def iso(ms: int) -> str:
     """Format milliseconds since 1970 as ISO 8601 UTC, e.g. ``2023-11-14T22:13:20.123Z``."""
-    return Timestamps()(ms)
+    return Timestamps().text(ms)

@@ -222,7 +222,7 @@ def encode(task_id: str, seq: int, draft: Draft) -> str:
     """
     return (
         f'{{"type":"{draft.type}","taskId":"{task_id}","seq":{seq},'
-        f'"timestamp":"{_timestamps(draft.at_ms)}",{to_json(draft.fields)[1:]}'
+        f'"timestamp":"{_timestamps.text(draft.at_ms)}",{to_json(draft.fields)[1:]}'
     )
 
 

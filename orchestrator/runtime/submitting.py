@@ -32,7 +32,7 @@ from orchestrator.store.tasks import Claimed
 from orchestrator.store.writer import Writer
 from orchestrator.tasks import END_STATES, TaskRequest, TaskStatus, request_hash
 
-log = ActivityLog(__name__)
+log = ActivityLog(__name__).line
 
 
 class Submission(NamedTuple):

@@ -34,7 +34,7 @@ from orchestrator.store.writer import Writer
 from orchestrator.tasks import END_STATES, OWNED_STATES, TaskRequest, TaskStatus
 
 logger = logging.getLogger(__name__)
-log = ActivityLog(__name__)
+log = ActivityLog(__name__).line
 
 
 class Worker:

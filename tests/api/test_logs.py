@@ -82,7 +82,7 @@ async def test_a_line_that_cannot_be_written_takes_no_other_with_it(lines: io.St
 
 
 def test_lines_of_tasks_look_like_all_others_and_keep_their_order(lines: io.StringIO) -> None:
-    activity = ActivityLog("orchestrator.somewhere")
+    activity = ActivityLog("orchestrator.somewhere").line
     activity("task started", {"task_id": "t1", "attempt": 2, "agents": ["a"], "code": None})
     log.info("between")
     activity("task ended", {"task_id": "t1", "status": "completed"})
@@ -106,7 +106,7 @@ def test_lines_of_tasks_look_like_all_others_and_keep_their_order(lines: io.Stri
 def test_lines_of_tasks_hide_tokens_and_stay_one_line_of_json(
     lines: io.StringIO, path: str
 ) -> None:
-    ActivityLog("a.b")("request", {"path": path})
+    ActivityLog("a.b").line("request", {"path": path})
     (line,) = parsed(lines)
     assert TOKEN not in line["path"]
     assert "\u2028" not in lines.getvalue()
@@ -114,7 +114,7 @@ def test_lines_of_tasks_hide_tokens_and_stay_one_line_of_json(
 
 def test_without_a_server_lines_of_tasks_are_records(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
-        ActivityLog("a.b")("task started", {"task_id": "t1"})
+        ActivityLog("a.b").line("task started", {"task_id": "t1"})
     (record,) = caplog.records
     assert (record.name, record.message, record.__dict__["task_id"]) == (
         "a.b",
