@@ -27,14 +27,18 @@ HEADERS = [
 ]
 
 
+_EVENT = b"\nevent: "  # begins the second line of a frame, and no other: data is one line
 _COMPLETE = b"\nevent: task_complete\n"
 _TERMINAL = (_COMPLETE, b"\nevent: task_error\n")
 
 
 def terminal_frame(frames: bytes) -> bytes:
     """The last of some frames if it is a terminal event, else nothing."""
-    start = _start_of_last(frames)
-    return frames[start:] if frames.startswith(_TERMINAL, frames.find(b"\n", start)) else b""
+    event = frames.rfind(_EVENT)
+    if not frames.startswith(_TERMINAL, event):
+        return b""
+    _, _, last = frames[:event].rpartition(b"\n\n")
+    return last + frames[event:]
 
 
 def end_frame(task_id: str, frames: bytes) -> bytes:
@@ -47,14 +51,9 @@ def end_frame(task_id: str, frames: bytes) -> bytes:
     Returns:
         ``complete`` or ``error``, without an id.
     """
-    start = _start_of_last(frames)
-    if frames.startswith(_COMPLETE, frames.find(b"\n", start)):
+    event = frames.rfind(_EVENT)
+    if frames.startswith(_COMPLETE, event):
         return b'event: complete\ndata: {"taskId":"%s"}\n\n' % task_id.encode()
-    _, _, data = frames[start:].partition(b"\ndata: ")
+    _, _, data = frames[event:].partition(b"\ndata: ")
     body = {"taskId": task_id, "error": orjson.loads(data)["error"]}
     return b"event: error\ndata: %s\n\n" % to_json(body).encode()
-
-
-def _start_of_last(frames: bytes) -> int:
-    end_of_other = frames.rfind(b"\n\n", 0, -2)
-    return 0 if end_of_other < 0 else end_of_other + 2
