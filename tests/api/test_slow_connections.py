@@ -6,6 +6,7 @@ import contextlib
 import socket
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -99,6 +100,34 @@ def test_a_connection_between_requests_may_rest(server: Running) -> None:
         closed_after(slow)  # so the time for headers has passed
         resting.sendall(LAST_GET)
         assert read_all(resting).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_after_a_rest_headers_are_awaited_as_long_as_ever(server: Running) -> None:
+    with server.connect() as made, server.connect() as slow:
+        made.sendall(GET)
+        read_until(made, b"0\r\n\r\n")
+        closed_after(
+            slow
+        )  # so what was to come first has passed, and only the end of rest is awaited
+        made.sendall(b"GET /a HT")
+        assert closed_after(made) < PATIENCE_SECONDS / 2
+
+
+class BriefProtocol(QuickProtocol):
+    timeout_keep_alive: Any  # to uvicorn whole seconds
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.timeout_keep_alive = 2 * HEAD_SECONDS
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_no_connection_rests_for_ever(loop: str) -> None:
+    with serving(loop, BriefProtocol) as running, running.connect() as made:
+        for _ in range(2):
+            made.sendall(GET)
+            read_until(made, b"0\r\n\r\n")
+        assert closed_after(made) > HEAD_SECONDS  # longer than headers are awaited
 
 
 def test_a_stream_may_take_longer_than_headers(server: Running) -> None:
