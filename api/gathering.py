@@ -50,7 +50,8 @@ class GatheringTransport:
 
     def write_now(self, data: bytes) -> None:
         """Send data, and what was kept before it."""
-        self.flush()
+        if self._kept:
+            self.flush()
         self._transport.write(data)
 
     def write_eof(self) -> None:

@@ -121,7 +121,7 @@ class Stream:
 
     def _push(self, frames: bytes) -> bool:
         """Send frames without a step of the coroutine that serves the stream."""
-        if self.gone or not self._outlet.push(_chunks(frames)):
+        if self.gone or not self._outlet.push(_chunks.of(frames)):
             return False
         self.last_sent = self._now()
         return True
@@ -135,7 +135,8 @@ class _Chunks:
     def __init__(self) -> None:
         self._frames = self._chunk = b""
 
-    def __call__(self, frames: bytes) -> bytes:
+    def of(self, frames: bytes) -> bytes:
+        """The chunk of some frames."""
         if frames is not self._frames:
             self._frames, self._chunk = frames, chunked(frames)
         return self._chunk

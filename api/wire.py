@@ -175,9 +175,9 @@ class Wire(Outlet):
             written then.
         """
         # Behind the end of an answer, the next one on this connection would be spoilt.
-        if self._flow.write_paused or not self._chunked or self.response_complete:
+        if not self._chunked or self.response_complete or self.disconnected:
             return False
-        if self._is_gone():
+        if self._flow.write_paused or self._transport.is_closing():
             return False
         # Whoever pushes goes from reader to reader, with nothing in between.
         self._transport.write_now(self._taken_head() + chunk if self._head else chunk)
