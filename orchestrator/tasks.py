@@ -8,7 +8,7 @@ import hashlib
 import math
 import re
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -98,6 +98,9 @@ class Budget(BaseModel):
     tokens: int | None = Field(default=None, gt=0, lt=2**53)
     cost_usd: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+
+
+_Request = TypeVar("_Request", bound="TaskRequest")
 
 
 class TaskRequest(BaseModel):
@@ -198,9 +201,22 @@ class TaskRequest(BaseModel):
         line = self.description.strip().splitlines()
         return (line[0].strip() if line else self.description)[:80]
 
+    def __copy__(self) -> Self:
+        return _without_caches(super().__copy__())
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        return _without_caches(super().__deepcopy__(memo))
+
     def to_json(self) -> str:
         """The request as it is stored, absent values left out."""
         return self.model_dump_json(by_alias=True, exclude_none=True)
+
+
+def _without_caches(copied: _Request) -> _Request:
+    """`model_copy` may change what the cached properties were made of."""
+    for name in ("plan", "shown_title"):
+        copied.__dict__.pop(name, None)
+    return copied
 
 
 def body_hash(body: Any) -> str:

@@ -5,7 +5,7 @@ log, and checks that the numbers follow. So a slow reader costs nobody anything,
 bound for the whole process.
 
 Frames are kept as they were committed: those of one transaction in one piece, which is also what is
-sent to readers that keep up.
+sent to readers that keep up. What is more than one write is cut.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from orchestrator.errors import StorageError, TaskNotFound
 from orchestrator.events import frame
@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 MAX_FRAMES = 512  # one write: more saves nothing
 MAX_BYTES = 256 * 1024  # one write: what a reader that stops reading costs
+PIECE_BYTES = 200  # what a piece takes beside its frames
 
 Page = Callable[[int, int], Awaitable[FramePage | None]]
 """Reads a page of a log: (`task.id`, after). None when there is nothing behind it."""
@@ -153,22 +154,29 @@ class Channels:
 
     def _extend(self, channel: Channel, events: Sequence[StoredEvent]) -> bytes | None:
         """Keep the frames of new events, and return them; None if they are more than one write."""
-        first, last = events[0].seq, events[-1].seq
-        channel.last_seq = last
-        frames = b"".join([frame(seq, type, data) for seq, type, data in events])
-        size = len(frames)
-        if size > MAX_BYTES or len(events) > MAX_FRAMES:
-            return None  # the log has them, page by page
-        channel.pieces[first] = last, frames
-        channel.bytes += size
-        self.bytes += size
-        self._kept += 1
-        self._ages.append((channel, first))
+        channel.last_seq = events[-1].seq
+        frames = [frame(seq, type, data) for seq, type, data in events]
+        whole = b"".join(frames)
+        fits = len(whole) <= MAX_BYTES and len(frames) <= MAX_FRAMES
+        if fits:
+            self._keep(channel, events[0].seq, channel.last_seq, whole)
+        else:
+            for start, end in _cuts(frames):
+                piece = b"".join(frames[start:end])
+                self._keep(channel, events[start].seq, events[end - 1].seq, piece)
         while self.bytes > self._max_bytes:
             self._drop_oldest()
         if len(self._ages) > self._kept + MAX_FRAMES:
             self._forget_dropped()
-        return frames
+        return whole if fits else None
+
+    def _keep(self, channel: Channel, first: int, last: int, frames: bytes) -> None:
+        channel.pieces[first] = last, frames
+        size = len(frames) + PIECE_BYTES
+        channel.bytes += size
+        self.bytes += size
+        self._kept += 1
+        self._ages.append((channel, first))
 
     def _clear(self, channel: Channel) -> None:
         self.bytes -= channel.bytes
@@ -180,7 +188,7 @@ class Channels:
         channel, first = self._ages.popleft()
         piece = channel.pieces.pop(first, None)
         if piece is not None:
-            size = len(piece[1])
+            size = len(piece[1]) + PIECE_BYTES
             channel.bytes -= size
             self.bytes -= size
             self._kept -= 1
@@ -315,6 +323,17 @@ class Reader:
             raise StorageError(f"the log has a gap behind event {self.cursor}")
         self.cursor = page.last
         return page.frames
+
+
+def _cuts(frames: Sequence[bytes]) -> Iterator[tuple[int, int]]:
+    """Where to cut frames so that each piece fits one write, or is one frame: starts and ends."""
+    start = size = 0
+    for end, each in enumerate(frames):
+        size += len(each)
+        if end > start and (size > MAX_BYTES or end - start == MAX_FRAMES):
+            yield start, end
+            start, size = end, len(each)
+    yield start, len(frames)
 
 
 def _nothing(id: int) -> None:

@@ -109,8 +109,8 @@ _INSERT = (
     "INSERT INTO task (task_id, owner, title, description, request, agents, metadata, job_type,"
     " trigger_source, priority, status, epoch, node, last_seq, log_bytes, idempotency_key,"
     " body_hash, created, queued, updated, started)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, nullif(?, ''), ?, ?, ?, ?, ?, ?, nullif(?, ''),"
-    " nullif(?, ''), ?, ?, ?, ?)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, nullif(?, ''), ?, ?, ?, ?, ?, ?, ?, nullif(?, ''),"
+    " ?, ?, ?, ?)"
 )
 
 
@@ -147,10 +147,10 @@ def _insert(
         (
             new.task_id, new.owner, request.shown_title, request.description, new.text, new.agents,
             to_json(request.metadata) if request.metadata else "{}", request.job_type or "manual",
-            # The driver takes as long for a None as for ten numbers; none of these may be empty.
+            # The driver takes as long for a None as for ten numbers; what is never empty has none.
             request.trigger_source or "", request.priority or 0, status, epoch,
             new.node if epoch else None, len(stored), sum([len(e.data) for e in stored]),
-            new.idempotency_key or "", new.body_hash or "", new.now, new.now, new.now,
+            new.idempotency_key, new.body_hash or "", new.now, new.now, new.now,
             new.now if epoch else None,
         ),
     )  # fmt: skip

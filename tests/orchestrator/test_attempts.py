@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import FrozenInstanceError
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from orchestrator.agents import (
     AgentContext,
     AgentOptions,
+    AgentOutput,
     AgentRegistry,
     AgentResult,
     Registration,
@@ -220,3 +222,11 @@ async def test_an_agent_that_ends_by_itself_has_one_start_and_one_end() -> None:
     assert [event.type for event in trial.events] == [
         "agent_start", "agent_progress", "agent_complete",
     ]  # fmt: skip
+
+
+def test_an_agent_cannot_change_what_others_are_given() -> None:
+    output, task = AgentOutput(text="true"), TaskInfo(task_id="t", title="t", description="d")
+    with pytest.raises(FrozenInstanceError):
+        output.text = "forged"  # type: ignore[misc]
+    with pytest.raises(FrozenInstanceError):
+        task.task_id = "forged"  # type: ignore[misc]

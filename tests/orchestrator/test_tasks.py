@@ -155,3 +155,14 @@ def test_times_are_whole_milliseconds(seconds: float, ms: int) -> None:
 
 def test_every_status_has_its_moves() -> None:
     assert set(MOVES) == set(TaskStatus)
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_changed_copy_has_a_plan_and_a_title_of_its_own(deep: bool) -> None:
+    request = TaskRequest(description="first", selected_agents=["a"])
+    assert request.plan.roles == ("a",)
+    assert request.shown_title == "first"
+    changes = {"selected_agents": ["b", "c"], "description": "second"}
+    copied = request.model_copy(update=changes, deep=deep)
+    assert copied.plan.roles == ("b", "c")
+    assert copied.shown_title == "second"

@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.errors import StorageError, TaskNotFound
 from orchestrator.events import frame
-from orchestrator.runtime.channels import MAX_BYTES, MAX_FRAMES, Channels, Reader
+from orchestrator.runtime.channels import MAX_BYTES, MAX_FRAMES, PIECE_BYTES, Channels, Reader
 from orchestrator.store.events import Appended, FramePage, StoredEvent
 
 TASK = 7
@@ -162,6 +162,7 @@ async def test_one_write_is_bounded_in_frames_and_bytes() -> None:
     while reader.ready:
         pieces.append(await soon(reader) or b"")
     assert b"".join(pieces) == log.frames()
+    assert log.reads == 0
     assert max(piece.count(b"id: ") for piece in pieces) == MAX_FRAMES
     assert all(len(piece) <= MAX_BYTES or piece.count(b"id: ") == 1 for piece in pieces)
 
@@ -197,7 +198,7 @@ async def test_a_thousand_readers_share_the_frames() -> None:
     log.add()
     answers = await asyncio.gather(*waiting)
     assert all(answer is answers[0] for answer in answers)
-    assert log.channels.bytes == len(answers[0] or b"")
+    assert log.channels.bytes == len(answers[0] or b"") + PIECE_BYTES
     for reader in readers:
         reader.close()
     assert log.channels.readers == 0

@@ -50,7 +50,7 @@ export const AgentCard = memo(function AgentCard({ agent, taskId, waitsFor, now,
         <>
           <ArtifactLinks taskId={taskId} role={agent.role} artifacts={agent.artifacts} />
           {linesFrom > 0 && <p className="muted small">Lines before number {linesFrom} are in the export.</p>}
-          <Suspense fallback={null}><LogPanel lines={agent.log} name={`${agent.role}-${taskId.slice(0, 8)}.log`} label={`Log of ${agent.name}`} /></Suspense>
+          <Suspense fallback={null}><LogPanel lines={agent.log} name={`${agent.role}-${taskId.slice(-8)}.log`} label={`Log of ${agent.name}`} /></Suspense>
         </>
       )}
     </li>
