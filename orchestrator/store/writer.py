@@ -13,35 +13,25 @@ others go on.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import queue
 import sqlite3
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from orchestrator.clock import Clock
 from orchestrator.errors import PoststreamError, StorageCorrupt, StorageError, StorageFull
-from orchestrator.store.database import Connection, Database
+from orchestrator.store.backlog import Backlog, Item, Operation
+from orchestrator.store.database import Database
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Operation = Callable[[Connection], T | PoststreamError]
 
-_Sleep = Literal["awake", "idle", "pacing", "gathering"]
-"""What the thread waits for: nothing, anything, something urgent, or only for time to pass."""
-
-BATCH_ROWS = 400  # more rows in one transaction make the slowest commit slower, not all faster
 CHECKPOINT_BYTES = 4 * 1024 * 1024  # above it the log is moved into the database
 TRUNCATE_BYTES = 64 * 1024 * 1024  # a log that long is cut once it was moved
 IDLE_SECONDS = 0.5  # after that long without work the log is moved, however short
-PACE_SECONDS = 0.0014  # between commits that nobody waits for; bounds what batching may delay
-GATHER_SECONDS = 0.0005  # between commits of many: fewer and larger ones cost less in all
-MANY = 4  # operations in one transaction; a caller alone is never held up
 RETRY_SECONDS = 1.0  # how often what waits for room is tried again
 IO_ERRORS = 3  # in a row; then this process cannot be trusted to store anything
 COMMIT_BYTES = 16 * 1024  # a small transaction touches about four pages
@@ -58,40 +48,6 @@ class _Mark(NamedTuple):
 
 class _Lost(StorageError):
     """The database cannot be written any more; not what an operation may raise."""
-
-
-class _Item:
-    __slots__ = (
-        "answer",
-        "error",
-        "on_commit",
-        "on_failure",
-        "operation",
-        "rows",
-        "size",
-        "urgent",
-        "waits",
-    )
-
-    def __init__(
-        self,
-        operation: Operation[Any],
-        on_commit: Callable[[Any], None],
-        on_failure: Callable[[BaseException], None],
-        rows: int,
-        size: int,
-        waits: bool,
-        urgent: bool,
-    ) -> None:
-        self.operation = operation
-        self.on_commit = on_commit
-        self.on_failure = on_failure
-        self.rows = rows
-        self.size = size
-        self.waits = waits
-        self.urgent = urgent
-        self.answer: Any = None
-        self.error: BaseException | None = None
 
 
 class Writer:
@@ -118,17 +74,10 @@ class Writer:
         self._at = at
         self._on_fatal = on_fatal
         self._connection = database.connect()
-        self._queue: deque[_Item] = deque()
-        # Rung to wake the thread, and only when it sleeps: a wake-up costs more than an event.
-        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._sleep: _Sleep = "awake"
+        self._backlog = Backlog()
         self._loop = asyncio.get_running_loop()
-        self._committed_at = 0.0
-        self._committed = 0  # how many operations were
-        self._left = False  # whether more waited than one transaction takes
         self._unmoved = 0
         self._fatal: StorageError | None = None
-        self._closed = False
         self._patient = True
         self.commits = 0
         """Transactions committed so far."""
@@ -177,13 +126,11 @@ class Writer:
             PoststreamError: What the operation returned instead of an answer.
             Exception: What the operation raised.
         """
-        if self._fatal is not None or self._closed:
+        if self._fatal is not None or self._backlog.closed:
             error = self._fatal or StorageError("The database is closed.")
             self._loop.call_soon(on_failure, error)
             return
-        self._queue.append(_Item(operation, on_commit, on_failure, rows, size, waits, urgent))
-        if self._sleep == "idle" or (urgent and self._sleep == "pacing"):
-            self._ring()
+        self._backlog.put(Item(operation, on_commit, on_failure, rows, size, waits, urgent))
 
     def submit(
         self,
@@ -218,21 +165,16 @@ class Writer:
 
     async def close(self) -> None:
         """Commit what was handed over, then stop."""
-        self._closed = True
-        self._ring()
+        self._backlog.close()
         await asyncio.to_thread(self._thread.join)
-
-    def _ring(self) -> None:
-        self._sleep = "awake"
-        self._bell.put(None)
 
     # -- from here on in the writer's thread --------------------------------------------------
 
     def _run(self) -> None:
-        waiting: list[_Item] = []  # operations that wait for room
+        waiting: list[Item] = []  # operations that wait for room
         while True:
-            batch = self._take(timeout=RETRY_SECONDS if waiting else IDLE_SECONDS)
-            is_last = self._closed and not self._queue
+            batch = self._backlog.take(timeout=RETRY_SECONDS if waiting else IDLE_SECONDS)
+            is_last = self._backlog.is_over
             if not batch and not waiting:
                 if is_last:
                     break
@@ -260,42 +202,7 @@ class Writer:
         self._checkpoint()
         self._connection.close()
 
-    def _take(self, *, timeout: float) -> list[_Item]:
-        """All that waits, up to a batch; nothing when nothing came in time.
-
-        What nobody waits for may wait until the last commit is a moment ago: under a steady
-        trickle each event would cost a whole commit of its own. So does everything while much
-        comes at once.
-        """
-        if not self._queue:
-            self._doze("idle", timeout)
-        if self._queue and self._committed >= MANY and not self._left:
-            self._doze("gathering", self._committed_at + GATHER_SECONDS - time.monotonic())
-        elif self._queue and not any(item.urgent for item in tuple(self._queue)):
-            self._doze("pacing", self._committed_at + PACE_SECONDS - time.monotonic())
-        batch: list[_Item] = []
-        rows = 0
-        while self._queue and rows < BATCH_ROWS:
-            batch.append(self._queue.popleft())
-            rows += batch[-1].rows
-        self._left = bool(self._queue)
-        return batch
-
-    def _doze(self, sleep: _Sleep, seconds: float) -> None:
-        """Sleep until the bell rings, but no longer than that."""
-        if seconds <= 0:
-            return
-        self._sleep = sleep
-        # What came before the line above rang no bell.
-        came = sleep != "gathering" and any(
-            sleep == "idle" or item.urgent for item in tuple(self._queue)
-        )
-        if not came and not self._closed:
-            with contextlib.suppress(queue.Empty):
-                self._bell.get(timeout=seconds)
-        self._sleep = "awake"
-
-    def commit(self, batch: list[_Item]) -> None:
+    def commit(self, batch: list[Item]) -> None:
         """Run a batch in one transaction; afterwards each item has its answer or its error."""
         if self._fatal is not None:  # handed over before that was known
             for item in batch:
@@ -311,7 +218,7 @@ class Writer:
             self._rollback()
             self._one_by_one(batch)
 
-    def _transact(self, batch: list[_Item]) -> None:
+    def _transact(self, batch: list[Item]) -> None:
         for attempt in range(IO_ERRORS):
             try:
                 self._at("before_begin")
@@ -336,8 +243,7 @@ class Writer:
             raise _Lost("The database could not be written three times in a row.")
         self._mark = mark
         self.commits += 1
-        self._committed = len(batch)
-        self._committed_at = time.monotonic()
+        self._backlog.committed(len(batch))
         self._unmoved += COMMIT_BYTES + sum(item.size for item in batch)
         self._at("after_commit")
 
@@ -374,7 +280,7 @@ class Writer:
                 time.sleep(0.05)
         raise _Lost("The database could not be opened three times in a row.")
 
-    def _handle(self, batch: list[_Item], error: sqlite3.Error) -> None:
+    def _handle(self, batch: list[Item], error: sqlite3.Error) -> None:
         try:
             self._rollback()
         except _Lost as lost:
@@ -393,7 +299,7 @@ class Writer:
             logger.error("operation failed: %s", error, exc_info=error)
             batch[0].error = StorageError("The database refused an operation.")
 
-    def _one_by_one(self, batch: list[_Item]) -> None:
+    def _one_by_one(self, batch: list[Item]) -> None:
         for item in batch:
             if self._fatal is not None:
                 item.error = self._fatal
@@ -418,7 +324,7 @@ class Writer:
         except sqlite3.Error:
             self._reopen()
 
-    def _give_up(self, batch: list[_Item], error: StorageError) -> None:
+    def _give_up(self, batch: list[Item], error: StorageError) -> None:
         for item in batch:
             item.error = error
         if self._fatal is None:
@@ -439,7 +345,7 @@ class Writer:
 
     # -- on the loop again ---------------------------------------------------------------------
 
-    def _deliver(self, batch: list[_Item]) -> None:
+    def _deliver(self, batch: list[Item]) -> None:
         for item in batch:
             try:
                 if item.error is None:

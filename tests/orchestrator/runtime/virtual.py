@@ -26,12 +26,13 @@ from orchestrator.runtime import assembly
 from orchestrator.runtime.service import NODE, TaskService
 from orchestrator.settings import RuntimeSettings
 from orchestrator.store import listing
+from orchestrator.store.backlog import BATCH_ROWS
 from orchestrator.store.database import Connection, Database
 from orchestrator.store.events import StoredEvent
 from orchestrator.store.listing import TaskFilter
 from orchestrator.store.migrations import migrate
 from orchestrator.store.tables import Task
-from orchestrator.store.writer import BATCH_ROWS, Writer
+from orchestrator.store.writer import Writer
 
 T = TypeVar("T")
 F = TypeVar("F")
@@ -134,6 +135,7 @@ class InlineWriter(Writer):
     def __init__(self, database: Database, **options: Any) -> None:
         super().__init__(database, **options)
         self._thread.join()
+        self._items = self._backlog._items
         self._scheduled = False
         self._delivered_at = 0.0
         self.dead = False
@@ -145,32 +147,32 @@ class InlineWriter(Writer):
         if self.dead:
             return
         super().post(operation, on_commit, on_failure, **options)
-        if not self._scheduled and self._queue:
+        if not self._scheduled and self._items:
             self._scheduled = True
             self._loop.call_later(self.delay(), self._commit_now)
 
     def _commit_now(self) -> None:
         self._scheduled = False
-        if self._closed and not self._queue:
+        if self._backlog.closed and not self._items:
             return
         batch: list[Any] = []
-        while self._queue and sum(item.rows for item in batch) < BATCH_ROWS:
-            batch.append(self._queue.popleft())
+        while self._items and sum(item.rows for item in batch) < BATCH_ROWS:
+            batch.append(self._items.popleft())
         self.commit(batch)
         waiting = [i for i in batch if _waits_for_room(i)] if self._patient else []
         # The loop goes on between a commit and its answers, which come in the order of commits.
         at = max(self._loop.time() + self.delay(), self._delivered_at + 1e-6)
         self._delivered_at = at
         self._loop.call_at(at, self._deliver, [i for i in batch if i not in waiting])
-        self._queue.extendleft(reversed(waiting))  # those that waited go first
-        if self._queue:
+        self._items.extendleft(reversed(waiting))  # those that waited go first
+        if self._items:
             self._scheduled = True
             self._loop.call_later(1.0 if waiting else self.delay(), self._commit_now)
 
     async def close(self) -> None:
-        self._closed = True
+        self._backlog.closed = True
         self._patient = False
-        while self._queue:
+        while self._items:
             self._commit_now()
         await asyncio.sleep(max(0.0, self._delivered_at - self._loop.time()) + 1e-6)
         self._connection.close()

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import StorageCorrupt, StorageError, StorageFull, TaskConflict
+from orchestrator.store import backlog
 from orchestrator.store import writer as writer_module
 from orchestrator.store.database import Connection
 from orchestrator.store.writer import Writer
@@ -52,17 +53,17 @@ async def test_a_batch_ends_after_some_hundred_rows() -> None:
         futures = [writer.submit(note("x"), rows=50) for _ in range(40)]
         gate.open()
         await gathered(*futures)
-        assert writer.commits == before + 1 + 40 * 50 // writer_module.BATCH_ROWS
+        assert writer.commits == before + 1 + 40 * 50 // backlog.BATCH_ROWS
 
 
 async def test_after_many_at_once_whoever_comes_waits_for_company(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(writer_module, "GATHER_SECONDS", 1.0)
+    monkeypatch.setattr(backlog, "GATHER_SECONDS", 1.0)
     gate = Gate()
     async with writing(at=gate) as (_, writer, _failing):
         await gate.hold(writer)
-        many = [writer.submit(note("x")) for _ in range(writer_module.MANY)]
+        many = [writer.submit(note("x")) for _ in range(backlog.MANY)]
         gate.open()
         await gathered(*many)
         before = writer.commits

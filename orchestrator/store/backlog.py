@@ -1,0 +1,138 @@
+"""The backlog: operations that wait for the writer, and when it takes how many of them.
+
+The loop puts them in, the writer's thread takes them out. A commit costs about as much as storing
+ten events, so it pays to let operations wait a moment for company; but never one alone that
+somebody waits for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
+
+from orchestrator.errors import PoststreamError
+from orchestrator.store.database import Connection
+
+T = TypeVar("T")
+Operation = Callable[[Connection], T | PoststreamError]
+
+_Sleep = Literal["awake", "idle", "pacing", "gathering"]
+"""What the thread waits for: nothing, anything, something urgent, or only for time to pass."""
+
+BATCH_ROWS = 400  # more rows in one transaction make the slowest commit slower, not all faster
+PACE_SECONDS = 0.0014  # between commits that nobody waits for; bounds what batching may delay
+GATHER_SECONDS = 0.0005  # between commits of many: fewer and larger ones cost less in all
+MANY = 4  # operations in one transaction; a caller alone is never held up
+
+
+class Item:
+    """An operation, and what became of it; see `Writer.post`."""
+
+    __slots__ = (
+        "answer", "error", "on_commit", "on_failure", "operation", "rows", "size", "urgent",
+        "waits",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        operation: Operation[Any],
+        on_commit: Callable[[Any], None],
+        on_failure: Callable[[BaseException], None],
+        rows: int,
+        size: int,
+        waits: bool,
+        urgent: bool,
+    ) -> None:
+        self.operation = operation
+        self.on_commit = on_commit
+        self.on_failure = on_failure
+        self.rows = rows
+        self.size = size
+        self.waits = waits
+        self.urgent = urgent
+        self.answer: Any = None
+        self.error: BaseException | None = None
+
+
+class Backlog:
+    """What waits for the writer, in order."""
+
+    def __init__(self) -> None:
+        self._items: deque[Item] = deque()
+        # Rung to wake the thread, and only when it sleeps: a wake-up costs more than an event.
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._sleep: _Sleep = "awake"
+        self._committed_at = 0.0
+        self._committed = 0  # how many operations were
+        self._left = False  # whether more waited than one transaction takes
+        self.closed = False
+        """Whether nothing more comes."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing waits and nothing more comes."""
+        return self.closed and not self._items
+
+    def put(self, item: Item) -> None:
+        """Let an operation wait."""
+        self._items.append(item)
+        if self._sleep == "idle" or (item.urgent and self._sleep == "pacing"):
+            self._ring()
+
+    def close(self) -> None:
+        """Nothing more comes."""
+        self.closed = True
+        self._ring()
+
+    def _ring(self) -> None:
+        self._sleep = "awake"
+        self._bell.put(None)
+
+    # -- from here on in the writer's thread --------------------------------------------------
+
+    def take(self, *, timeout: float) -> list[Item]:
+        """All that waits, up to a batch; nothing when nothing came in time.
+
+        What nobody waits for may wait until the last commit is a moment ago: under a steady
+        trickle each event would cost a whole commit of its own. So does everything while much
+        comes at once.
+
+        Args:
+            timeout: Seconds to wait for the first one.
+        """
+        if not self._items:
+            self._doze("idle", timeout)
+        if self._items and self._committed >= MANY and not self._left:
+            self._doze("gathering", self._committed_at + GATHER_SECONDS - time.monotonic())
+        elif self._items and not any(item.urgent for item in tuple(self._items)):
+            self._doze("pacing", self._committed_at + PACE_SECONDS - time.monotonic())
+        batch: list[Item] = []
+        rows = 0
+        while self._items and rows < BATCH_ROWS:
+            batch.append(self._items.popleft())
+            rows += batch[-1].rows
+        self._left = bool(self._items)
+        return batch
+
+    def committed(self, count: int) -> None:
+        """A transaction with so many operations was committed just now."""
+        self._committed = count
+        self._committed_at = time.monotonic()
+
+    def _doze(self, sleep: _Sleep, seconds: float) -> None:
+        """Sleep until the bell rings, but no longer than that."""
+        if seconds <= 0:
+            return
+        self._sleep = sleep
+        # What came before the line above rang no bell.
+        came = sleep != "gathering" and any(
+            sleep == "idle" or item.urgent for item in tuple(self._items)
+        )
+        if not came and not self.closed:
+            with contextlib.suppress(queue.Empty):
+                self._bell.get(timeout=seconds)
+        self._sleep = "awake"
