@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asyncio import TimerHandle, Transport
+from collections import deque
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
@@ -18,6 +19,7 @@ from api.problems import problem_response
 from api.wire import Wire
 
 _BETWEEN, _HEAD, _BODY = range(3)  # which part of a request comes next
+_NOWHERE: Any = deque(maxlen=0)  # takes fields and keeps none
 
 
 class TimedHttpToolsProtocol(HttpToolsProtocol):
@@ -26,12 +28,17 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
     * A connection that has not sent complete headers `head_seconds` after it was made, or after
       the first byte of a further request, is closed.
     * Headers that grow past every limit are answered 431 before they are complete, so that nobody
-      fills the memory meanwhile.
+      fills the memory meanwhile. So are fields behind a body; short ones are dropped: nobody here
+      wants them, and among the header fields they could pass for what a proxy has looked at.
     * What is no HTTP gets one 400. If it follows a request that is still being answered, that
       answer comes first and whole: uvicorn alone writes its 400 into the middle of it. A request
       whose own body breaks gets the 400 as its answer.
+    * A request to go on in another protocol is answered as what else it is, and the last one: the
+      parser has lost what stands behind it, and what comes next may be the middle of a request.
     * A complete answer of which the client takes nothing for `untaken_seconds` ends with its
-      connection: it is memory of ours, and no stream or download that would notice.
+      connection: it is memory of ours, and no stream or download that would notice. The same
+      holds for what is left to send, however little, when a connection is to be closed.
+    * Whoever answers is told that the client went, also when it has sent more requests meanwhile.
 
     Give it to uvicorn as ``http=TimedHttpToolsProtocol``.
 
@@ -40,8 +47,9 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
     request would cost more than a look now and then.
 
     Private parts of uvicorn that it stands on: the attributes of `HttpToolsProtocol`; that
-    ``send_400_response`` is called when the parser gives up; and what is done with a ``cycle``
-    there, which the attributes of `Wire` with these names are for.
+    ``send_400_response`` is called when the parser gives up, ``_unsupported_upgrade_warning`` when
+    it waits for another protocol, and ``_start_asgi_task`` for each request; and what is done with
+    a ``cycle`` there, which the attributes of `Wire` with these names are for.
     """
 
     cycle: Any  # a `Wire`; None before the first request
@@ -55,7 +63,7 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._part = _BETWEEN
-        self._head_bytes = 0
+        self._head_bytes = 0  # read since the headers began, or since the last piece of a body
         self._timer: TimerHandle | None = None
         # When headers must be complete, or the next request begin; None: the application is busy.
         self._deadline: float | None = None
@@ -63,6 +71,7 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
         # Sent before the connection is closed; once it is there, nothing more is parsed.
         self._last_words: bytes | None = None
         self._untaken: TimerHandle | None = None
+        self._answering: Any = None  # a `Wire`; `cycle` is the one of the last request
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Start waiting for headers."""
@@ -76,21 +85,27 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
             self._timer.cancel()
             self._timer = None
         self._stop_watching()
-        if self.cycle is not None:
-            self.cycle.disconnect()
-            self.cycle = None  # uvicorn would treat it as its own
+        if self._answering is not None:
+            self._answering.disconnect()
+            self._answering = None
+        self.pipeline.clear()
+        self.cycle = None  # uvicorn would treat it as its own
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, and see whether headers are still open."""
         if self._is_ending():
             return
-        was_in_head = self._part == _HEAD
         if self._rests:
             self._rests, self._deadline = False, None
+        self._head_bytes += len(data)
         super().data_received(data)
-        if self._part == _HEAD or self._is_idle():
-            self._await_head(len(data) if was_in_head else 0)
+        if self._is_ending():
+            return
+        if self._part != _BETWEEN and self._head_bytes > self.max_head_bytes:
+            self._refuse(HeaderTooLarge("The header fields are too large."))
+        elif self._deadline is None and (self._part == _HEAD or self._is_idle()):
+            self._wait(self.head_seconds)
 
     def on_message_begin(self) -> None:
         """The first byte of a request came."""
@@ -104,7 +119,8 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
         self._part, self._deadline = _BETWEEN, None
         if self.parser.should_upgrade() and self._should_upgrade():
             return  # another protocol takes over
-        self._part = _BODY
+        self._part, self._head_bytes = _BODY, 0
+        self.headers = _NOWHERE  # what comes behind the body
         was_idle = self._is_idle()
         wire: Any = Wire(
             self.scope, self.transport, self.flow, self.server_state.default_headers,
@@ -119,8 +135,13 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
             self.flow.pause_reading()
             self.pipeline.appendleft((wire, app))
 
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
     def on_body(self, body: bytes) -> None:
         """A piece of the body came."""
+        self._head_bytes = 0
         if self._part == _BODY and not self.cycle.response_complete:
             self.cycle.feed(body)
 
@@ -131,7 +152,7 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
         self._part = _BETWEEN
 
     def on_response_complete(self) -> None:
-        """An answer is complete; if it was the last one, rest, or close with the last words."""
+        """An answer is over; if it was the last one, rest, or close with the last words."""
         self.server_state.total_requests += 1
         was_last = not self.pipeline
         if not self.transport.is_closing():
@@ -143,29 +164,31 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
                 self._wait(self.timeout_keep_alive)
         if was_last and self._last_words is not None:
             self._close()
-        if self.flow.write_paused and self._untaken is None:
-            self._watch(None)
+        if self.flow.write_paused or self._is_leaving():
+            self._start_watching()
+
+    def pause_writing(self) -> None:
+        """The client does not keep up: see that it goes on."""
+        super().pause_writing()
+        # Streams and downloads see to that themselves; nobody else does. An answer may be complete
+        # before it comes here, as its last piece may have waited for the end of the turn.
+        if self._is_idle() or self.cycle.status is None:
+            self._start_watching()
 
     def resume_writing(self) -> None:
         """The client takes what waits for it."""
-        self._stop_watching()
+        if not self.transport.is_closing():  # else the rest has to go too
+            self._stop_watching()
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what the parser could not make sense of."""
         self._refuse(BadFraming("This is no valid HTTP/1.1 request."))
 
-    def _await_head(self, size: int) -> None:
-        """Go on waiting for headers, of which so many bytes came."""
-        if self._is_ending():
-            return
-        if self._part == _HEAD:
-            self._head_bytes += size
-            if self._head_bytes > self.max_head_bytes:
-                self._refuse(HeaderTooLarge("The header fields are too large."))
-                return
-        if self._deadline is None:
-            self._wait(self.head_seconds)
+    def _unsupported_upgrade_warning(self) -> None:
+        # What came behind that request is lost: a body that comes next would be read as a request.
+        self.cycle.keep_alive = False
+        self._refuse(None)
 
     def _is_idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
@@ -202,10 +225,23 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
             self.flow.resume_reading()  # to throw away what still comes, and to see the end
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = self.loop.call_later(self.linger_seconds, self.transport.close)
+            self._timer = self.loop.call_later(self.linger_seconds, self._leave)
         else:
             self.transport.write(self._last_words or b"")
-            self.transport.close()
+            self._leave()
+
+    def _leave(self) -> None:
+        self.transport.close()
+        if self._is_leaving():
+            self._start_watching()
+
+    def _is_leaving(self) -> bool:
+        left: int = self.transport.get_write_buffer_size()
+        return left > 0 and bool(self.transport.is_closing())
+
+    def _start_watching(self) -> None:
+        if self._untaken is None:
+            self._watch(None)
 
     def _watch(self, before: int | None) -> None:
         """End the connection if as much waits as before: while writing is paused none is added."""

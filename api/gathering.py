@@ -9,9 +9,12 @@ waits for nothing.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
+
+logger = logging.getLogger(__name__)
 
 GATHERED_BYTES = 16 * 1024  # what is longer is sent at once
 
@@ -100,7 +103,10 @@ class _Turn:
         self._has_begun = False
         keeping, self._keeping = self._keeping, []
         for transport in keeping:
-            transport.flush()
+            try:
+                transport.flush()
+            except Exception:  # the transport is foreign, and the other connections wait for theirs
+                logger.exception("what was kept could not be sent")
 
 
 _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, _Turn] = WeakKeyDictionary()

@@ -30,6 +30,7 @@ _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
 _CONTROLS = bytes({*range(32), 127} - {9})  # all but the tab
 _LENGTH = b"\r\ncontent-length: "
 _CLOSES = re.compile(rb"\r\nconnection: [^\r]*(?i:close)")
+_CONNECTION = re.compile(rb"(?<=\r\n)connection: [^\r]*\r\n")
 _END = b"0\r\n\r\n"
 _NO_BODY = (204, 304)
 
@@ -53,13 +54,13 @@ class Wire(Outlet):
         default_headers: Header fields of every answer.
         keep_alive: Whether another request may follow.
         expects_continue: Whether the client wants to be asked for the body.
-        on_response: Called when the answer is complete.
+        on_response: Called when the answer is over: complete, or broken off.
     """
 
     __slots__ = (
         "_chunked", "_default_headers", "_expects_continue", "_flow", "_has_news", "_head", "_left",
-        "_more_comes", "_news", "_on_response", "_pieces", "_transport", "disconnected",
-        "keep_alive", "response_complete", "scope",
+        "_more_comes", "_news", "_on_response", "_pieces", "_transport", "_waiting_bytes",
+        "disconnected", "keep_alive", "response_complete", "scope",
     )  # fmt: skip
 
     def __init__(
@@ -76,6 +77,7 @@ class Wire(Outlet):
         self._expects_continue = expects_continue
         self._on_response = on_response
         self._pieces: list[bytes] = []  # of the body, not received yet
+        self._waiting_bytes = 0  # in all of them
         self._more_comes = True
         self._has_news = False  # there is something to receive
         self._news: asyncio.Event | None = None  # once somebody has waited for it
@@ -85,7 +87,7 @@ class Wire(Outlet):
         """Whether the answer is."""
         self._head = b""  # while it waits for the first piece of the body
         self._chunked = False
-        self._left = 0  # of Content-Length
+        self._left: int | None = 0  # of Content-Length; None: closing ends the body
 
     @property
     def has_written(self) -> bool:
@@ -101,7 +103,7 @@ class Wire(Outlet):
             logger.error("the application failed", exc_info=error)
             self._break_off()
         else:
-            if not self.response_complete and not self.disconnected:
+            if not self.response_complete and not self._is_gone():
                 logger.error("the application ended before its answer")
                 self._break_off()
         finally:
@@ -111,7 +113,8 @@ class Wire(Outlet):
     def feed(self, piece: bytes) -> None:
         """A piece of the body came."""
         self._pieces.append(piece)
-        if sum(map(len, self._pieces)) > HIGH_WATER_LIMIT:
+        self._waiting_bytes += len(piece)
+        if self._waiting_bytes > HIGH_WATER_LIMIT:
             self._flow.pause_reading()
         self._tell()
 
@@ -133,7 +136,7 @@ class Wire(Outlet):
 
     async def receive(self) -> Message:
         """Wait for some of the body, or for the client to go."""
-        if self._expects_continue and not self._transport.is_closing():
+        if self._expects_continue and not self._is_gone():
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self._expects_continue = False
         if not self.disconnected and not self.response_complete:
@@ -147,6 +150,7 @@ class Wire(Outlet):
             return {"type": "http.disconnect"}
         body = b"".join(self._pieces)
         self._pieces.clear()
+        self._waiting_bytes = 0
         return {"type": "http.request", "body": body, "more_body": self._more_comes}
 
     async def send(self, message: Message) -> None:
@@ -203,13 +207,17 @@ class Wire(Outlet):
         if _CLOSES.search(head):
             self.keep_alive = False
         elif not self.keep_alive:
-            head += b"connection: close\r\n"
+            head = _CONNECTION.sub(b"", head) + b"connection: close\r\n"
         if (start := head.find(_LENGTH)) >= 0:
             start += len(_LENGTH)
             self._left = int(head[start : head.index(b"\r", start)])
         elif status not in _NO_BODY and self.scope["method"] != "HEAD":
-            self._chunked = True
-            head += b"transfer-encoding: chunked\r\n"
+            # HTTP/1.0 knows no chunks, and a connection takes one request there.
+            self._chunked = self.scope["http_version"] != "1.0"
+            if self._chunked:
+                head += b"transfer-encoding: chunked\r\n"
+            else:
+                self._left = None
         self._head = head + b"\r\n"
 
     def _taken_head(self) -> bytes:
@@ -236,12 +244,13 @@ class Wire(Outlet):
             self._complete()
 
     def _write_piece(self, body: bytes) -> None:
-        """Write some of a body with a length; of an answer to HEAD only the head."""
+        """Write some of a body without chunks; of an answer to HEAD only the head."""
         if self.scope["method"] == "HEAD":
             body, self._left = b"", 0
-        self._left -= len(body)
-        if self._left < 0:
-            raise RuntimeError("The body is longer than its Content-Length.")
+        if self._left is not None:
+            self._left -= len(body)
+            if self._left < 0:
+                raise RuntimeError("The body is longer than its Content-Length.")
         head = self._taken_head()
         if head and len(body) > COPIED_BYTES:
             self._transport.write(head)
@@ -268,6 +277,7 @@ class Wire(Outlet):
         else:
             self._transport.write(self._taken_head())
             self._transport.close()
+            self._on_response()  # what is left to send is watched
 
 
 def chunked(body: bytes) -> bytes:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import ssl
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -28,6 +31,11 @@ from tests.api.raw import (
 
 class PatientProtocol(TimedHttpToolsProtocol):
     linger_seconds = 60.0  # nothing below may be due to it
+    read_bytes = 0  # on all connections
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        PatientProtocol.read_bytes += len(data)
 
 
 @pytest.fixture(scope="module", params=["asyncio", "uvloop"])
@@ -152,6 +160,27 @@ def test_headers_without_measure_are_answered_before_they_end(
     assert found == status
 
 
+@pytest.mark.parametrize("fields", [b"A: " + b"b" * 8_000_000, b"A: b\r\n" * 1_000_000])
+def test_fields_without_measure_behind_a_body_are_refused(server: Running, fields: bytes) -> None:
+    found, _ = problem(server.exchange(post(b"2\r\n[]\r\n0\r\n", CHUNKED), fields))
+    assert found == 431
+
+
+class NarrowProtocol(PatientProtocol):
+    max_head_bytes = 1000
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_body_between_two_halves_of_headers_is_no_header(loop: str) -> None:
+    first, second = post(b" " * 2000, b"Content-Length: 2000", path=b"/a"), LAST_GET
+    with serving(loop, NarrowProtocol) as running, running.connect() as made:
+        for half in (first[:20], first[20:] + second[:20], second[20:]):
+            read = PatientProtocol.read_bytes + len(half)
+            made.sendall(half)
+            until(lambda read=read: PatientProtocol.read_bytes == read)  # type: ignore[misc]
+        assert read_all(made).count(b"HTTP/1.1 200 OK") == 2
+
+
 def test_a_target_without_measure_is_refused(server: Running) -> None:
     raw = request(b"GET /" + b"a" * 20_000 + b" HTTP/1.1", b"Host: x")
     assert problem(server.exchange(raw))[0] == 414
@@ -164,6 +193,17 @@ def test_a_large_body_is_refused_and_the_answer_arrives(server: Running) -> None
         ([CHUNKED], b"989680\r\n" + b" " * 10_000_000 + b"\r\n0\r\n\r\n"),
     ]:
         assert problem(server.exchange(post(body, *lines)))[0] == 413
+
+
+def test_a_body_in_small_pieces_takes_no_time_from_others(server: Running) -> None:
+    raw = post(b"1\r\nx\r\n" * 30_000, CHUNKED, path=b"/late")
+    with server.connect() as made:
+        started, read = time.monotonic(), PatientProtocol.read_bytes + len(raw)
+        made.sendall(raw)
+        until(lambda: PatientProtocol.read_bytes == read)
+        assert time.monotonic() - started < 1
+        until(lambda: server.app.reached[-1:] == ["POST /late"])
+    server.exchange(GO)
 
 
 # --- what comes after a good request -------------------------------------------------------------
@@ -224,6 +264,17 @@ def test_an_answer_that_comes_after_the_last_word_is_dropped(server: Running) ->
         until(lambda: "/late" in server.app.answered)
 
 
+def test_a_body_that_broke_is_not_asked_for(
+    server: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = len(server.app.failed)
+    received = server.exchange(post(b"zz\r\n", CHUNKED, b"Expect: 100-continue"))
+    assert problem(received)[0] == 400
+    until(lambda: len(server.app.failed) > before)
+    server.exchange(LAST_GET)  # so the turn in which it failed is over
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
 def test_a_body_that_breaks_behind_a_stream_is_answered_after_it(server: Running) -> None:
     with server.connect() as made:
         made.sendall(request(b"GET /wait HTTP/1.1", b"Host: x"))
@@ -241,6 +292,19 @@ def test_a_body_that_breaks_after_its_answer_is_not_answered_again(server: Runni
         assert read_until(made, b"0\r\n\r\n").startswith(b"HTTP/1.1 200 OK")
         made.sendall(b"zz\r\n")
         assert read_all(made) == b""
+
+
+def test_behind_an_unwanted_upgrade_no_body_becomes_a_request(server: Running) -> None:
+    upgrade = request(b"GET /a HTTP/1.1", b"Host: x", b"Connection: upgrade", b"Upgrade: h2c")
+    with server.connect() as made:
+        made.sendall(upgrade + post(b"", b"Content-Length: %d" % len(SMUGGLED)))
+        received = read_until(made, b"0\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            made.sendall(SMUGGLED)
+            received += read_all(made)
+    assert answers(received) == 1
+    assert b"\r\nconnection: close\r\n" in received
+    assert "GET /smuggled" not in server.app.reached
 
 
 def test_a_real_tls_client_is_turned_away(server: Running) -> None:

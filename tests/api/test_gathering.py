@@ -86,6 +86,22 @@ async def test_the_end_of_a_connection_comes_after_what_is_kept() -> None:
     assert log == [b"first", b"half", "eof", b"whole", "closed", "closed"]
 
 
+class Broken(Sent):
+    def write(self, data: Any) -> None:
+        raise RuntimeError("no more can be written")
+
+
+async def test_a_connection_that_fails_takes_nothing_from_the_others() -> None:
+    log: list[Any] = []
+    first, before, after = connections(log, 3)
+    broken = GatheringTransport(Broken(log), asyncio.get_running_loop())
+    first.write(b"first")
+    for connection in (before, broken, after):
+        connection.write(b"kept")
+    await turn()
+    assert log == [b"first", b"kept", b"kept"]
+
+
 async def test_the_rest_is_as_below() -> None:
     (connection,) = connections([], 1)
     assert connection.get_write_buffer_size() == 7

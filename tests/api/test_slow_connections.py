@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import time
@@ -9,8 +10,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from api.connections import TimedHttpToolsProtocol
+from api.gathering import GATHERED_BYTES
+from api.outlet import WIRE
+from tests.api import raw
 from tests.api.raw import (
     CHUNKED,
     GET,
@@ -115,10 +120,11 @@ def test_after_a_rest_headers_are_awaited_as_long_as_ever(server: Running) -> No
 
 class BriefProtocol(QuickProtocol):
     timeout_keep_alive: Any  # to uvicorn whole seconds
+    rest_seconds = 2 * HEAD_SECONDS
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.timeout_keep_alive = 2 * HEAD_SECONDS
+        self.timeout_keep_alive = self.rest_seconds
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
@@ -179,6 +185,81 @@ def test_a_client_that_takes_nothing_of_a_complete_answer_is_cut(
     with server.connect() as made:
         made.sendall(request(b"GET /big HTTP/1.1", b"Host: x", last))
         until(lambda: is_cut(made))
+
+
+class WatchedProtocol(BriefProtocol):
+    lost = 0
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        WatchedProtocol.lost += 1
+
+
+class Filling(raw.App):
+    """Sends until nearly too much waits, and then what is left of the answer, in one turn."""
+
+    ends: tuple[int, ...] = ()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        wire = scope["extensions"][WIRE]
+        piece = {"type": "http.response.body", "body": bytes(4000), "more_body": True}
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while wire._transport.get_write_buffer_size() < 50_000:
+            await send(piece)
+            await asyncio.sleep(0)  # a turn of the loop
+        for size in self.ends:
+            await send({**piece, "body": bytes(size), "more_body": size != self.ends[-1]})
+        self.answered.append("paused" if wire._flow.write_paused else "")
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize(
+    ("rest_seconds", "ends"),
+    [
+        (60.0, (100, GATHERED_BYTES - 100)),  # too much, known of after the end of the answer
+        (0.0, (100,)),  # never too much; the connection is closed at once
+        (HEAD_SECONDS, (100,)),  # the same after a rest
+        (60.0, ()),  # the answer is broken off
+    ],
+    ids=["kept", "closed", "rested", "broken off"],
+)
+def test_what_is_left_of_an_answer_holds_no_connection(
+    monkeypatch: pytest.MonkeyPatch, loop: str, rest_seconds: float, ends: tuple[int, ...]
+) -> None:
+    monkeypatch.setattr(raw, "App", Filling)
+    monkeypatch.setattr(Filling, "ends", ends)
+    monkeypatch.setattr(WatchedProtocol, "lost", 0)
+    monkeypatch.setattr(WatchedProtocol, "rest_seconds", rest_seconds)
+    last = b"Connection: keep-alive" if rest_seconds else b"Connection: close"
+    with serving(loop, WatchedProtocol) as running, socket.socket() as made:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        made.connect(("127.0.0.1", running.port))
+        made.sendall(request(b"GET /a HTTP/1.1", b"Host: x", last))
+        until(lambda: WatchedProtocol.lost == 1)
+        assert running.app.answered == [""]
+
+
+class Roomy(raw.App):
+    """Lets half an answer wait before it minds."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        limits = {"high": raw.BIG // 2, "low": raw.BIG // 2 - 1}
+        scope["extensions"][WIRE]._transport.set_write_buffer_limits(**limits)
+        await super().__call__(scope, receive, send)
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_client_that_takes_only_some_of_its_last_answer_is_cut(
+    monkeypatch: pytest.MonkeyPatch, loop: str
+) -> None:
+    monkeypatch.setattr(raw, "App", Roomy)
+    monkeypatch.setattr(WatchedProtocol, "lost", 0)
+    with serving(loop, WatchedProtocol) as running, running.connect() as made:
+        made.sendall(request(b"GET /big HTTP/1.1", b"Host: x", b"Connection: close"))
+        taken = 0
+        while taken < raw.BIG // 2:
+            taken += len(made.recv(65536))
+        until(lambda: WatchedProtocol.lost == 1)
 
 
 def test_many_slow_connections_leave_the_others_alone(server: Running) -> None:

@@ -130,6 +130,21 @@ def test_head_has_no_body(
     assert b"transfer-encoding" not in received
 
 
+@pytest.mark.parametrize("field", [(b"x-a", b"1"), (b"Connection", b"keep-alive")])
+def test_http_1_0_gets_no_chunks_and_one_request_on_a_connection(
+    said: tuple[Said, raw.Running], field: tuple[bytes, bytes]
+) -> None:
+    app, running = said
+    app.messages = [fields(field), body(b"one,"), body(b"two", more=False)]
+    app.pushes = [b"x"]
+    old = raw.request(b"GET / HTTP/1.0", b"Connection: keep-alive")
+    received = running.exchange(old)  # returns, so the server closed
+    assert received.endswith(b"\r\n\r\none,two")
+    assert b"transfer-encoding" not in received
+    assert received.count(b"\r\nconnection: ") == received.count(b"\r\nconnection: close\r\n") == 1
+    assert app.took == [False]
+
+
 def test_an_application_may_close_the_connection(said: tuple[Said, raw.Running]) -> None:
     app, running = said
     app.messages = [fields((b"connection", b"close")), body(b"x", more=False)]
@@ -138,8 +153,8 @@ def test_an_application_may_close_the_connection(said: tuple[Said, raw.Running])
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-def test_on_a_connection_that_was_ended_nothing_is_written_and_nothing_raised(
-    monkeypatch: pytest.MonkeyPatch, loop: str
+def test_on_a_connection_that_was_ended_nothing_is_written_raised_or_blamed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, loop: str
 ) -> None:
     took: list[bool] = []
 
@@ -156,6 +171,51 @@ def test_on_a_connection_that_was_ended_nothing_is_written_and_nothing_raised(
     with raw.serving(loop, TimedHttpToolsProtocol) as running, contextlib.suppress(ConnectionError):
         running.exchange(raw.GET)
     assert took == [False]
+    assert [record for record in caplog.records if record.name == "api.wire"] == []
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_whoever_answers_hears_that_the_client_went_whatever_was_asked_behind(
+    monkeypatch: pytest.MonkeyPatch, loop: str
+) -> None:
+    told: list[str] = []
+
+    class Waiting(Said):
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            await send(START)
+            await send(body(b"first,"))
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            told.append(scope["path"])
+
+    monkeypatch.setattr(raw, "App", Waiting)
+    with raw.serving(loop, TimedHttpToolsProtocol) as running:
+        with running.connect() as made:
+            made.sendall(raw.request(b"GET /first HTTP/1.1", b"Host: x") + raw.GET)
+            raw.read_until(made, b"first,\r\n")
+        raw.until(lambda: bool(told))
+    assert told == ["/first"]
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_fields_behind_a_body_are_no_header_fields(
+    monkeypatch: pytest.MonkeyPatch, loop: str
+) -> None:
+    seen: list[bytes] = []
+
+    class Reading(Said):
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            while (await receive())["more_body"]:
+                pass
+            seen.extend(name for name, _ in scope["headers"])
+            await send(START)
+            await send(LAST)
+
+    monkeypatch.setattr(raw, "App", Reading)
+    with raw.serving(loop, TimedHttpToolsProtocol) as running:
+        trailer = b"2\r\n[]\r\n0\r\nAuthorization: Bearer x\r\n\r\n"
+        running.exchange(raw.post(trailer, raw.CHUNKED, b"Connection: close"))
+    assert seen == [b"host", b"content-type", b"transfer-encoding", b"connection"]
 
 
 def test_a_push_right_after_the_end_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,7 +266,7 @@ class Connection(asyncio.Transport):
 async def run(app: ASGIApp, *, method: str = "GET") -> Connection:
     connection = Connection()
     wire = Wire(
-        {"type": "http", "method": method},
+        {"type": "http", "method": method, "http_version": "1.1"},
         GatheringTransport(connection, asyncio.get_running_loop()), FlowControl(connection), (),
         keep_alive=True, expects_continue=False, on_response=lambda: None,
     )  # fmt: skip
