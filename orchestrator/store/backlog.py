@@ -24,7 +24,7 @@ _Sleep = Literal["awake", "idle", "pacing", "gathering"]
 """What the thread waits for: nothing, anything, something urgent, or only for time to pass."""
 
 BATCH_ROWS = 400  # more rows in one transaction make the slowest commit slower, not all faster
-PACE_SECONDS = 0.0014  # between commits that nobody waits for; bounds what batching may delay
+PACE_SECONDS = 0.0017  # between commits that nobody waits for; bounds what batching may delay
 GATHER_SECONDS = 0.0005  # between commits of many: fewer and larger ones cost less in all
 MANY = 4  # operations in one transaction; a caller alone is never held up
 
