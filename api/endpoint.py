@@ -15,14 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from api.auth import EXECUTE, Principal
 from api.components import Components
-from api.errors import (
-    Forbidden,
-    Header,
-    InvalidParameter,
-    MethodNotAllowed,
-    Unauthorized,
-    UnknownKey,
-)
+from api.errors import Forbidden, Header, InvalidParameter, MethodNotAllowed, Unauthorized
 from api.headers import parse_cursor, query_values
 from api.outlet import outlet_of
 from api.problems import send_problem
@@ -210,11 +203,7 @@ async def _principal(call: Call, rule: Rule) -> Principal:
             return await call.components.tickets.authenticate(
                 tickets[0], opens, headers, query_string
             )
-    authenticator = call.components.authenticator
-    try:
-        return authenticator.authenticate(headers, query_string)
-    except UnknownKey:
-        return await authenticator.authenticate_patiently(headers, query_string)
+    return await call.components.authenticator.authenticate_patiently(headers, query_string)
 
 
 async def _refuse_reader(call: Call) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from contextvars import Context
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -30,11 +30,11 @@ class GatheringTransport:
         loop: On which it lives.
     """
 
-    __slots__ = ("_call_soon", "_kept", "_transport", "_turn", "is_closing")
+    __slots__ = ("_kept", "_loop", "_transport", "_turn", "is_closing")
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
-        self._call_soon = loop.call_soon
+        self._loop = loop
         self._turn = _Turn.of(loop)
         self._kept = b""
         self.is_closing = transport.is_closing
@@ -45,7 +45,7 @@ class GatheringTransport:
 
     def write(self, data: bytes) -> None:
         """Send data, at the latest at the end of this turn."""
-        if self._kept or len(data) > GATHERED_BYTES or self._turn.begins(self._call_soon):
+        if self._kept or len(data) > GATHERED_BYTES or self._turn.begins(self._loop):
             self.write_now(data)
         else:
             self._kept = data
@@ -79,6 +79,7 @@ class _Turn:
 
     def __init__(self) -> None:
         self._has_begun = False
+        self._context = Context()  # not that of whoever was first: its end belongs to nobody
         self._keeping: list[GatheringTransport] = []
 
     @classmethod
@@ -88,12 +89,12 @@ class _Turn:
             turn = _turns[loop] = cls()
         return turn
 
-    def begins(self, call_soon: Callable[[Callable[[], None]], object]) -> bool:
+    def begins(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Whether this is the first thing to be sent in this turn."""
         if self._has_begun:
             return False
         self._has_begun = True
-        call_soon(self._end)
+        loop.call_soon(self._end, context=self._context)
         return True
 
     def keep(self, transport: GatheringTransport) -> None:

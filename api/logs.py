@@ -246,8 +246,8 @@ class RequestLog:
         status: int | None = None
         try:
             await self.app(scope, receive, send)
-        except Exception:
-            status = 500  # unless the answer has begun
+        except Exception:  # only for the line: 500, unless the answer has begun
+            status = 500
             raise
         finally:
             seconds = time.perf_counter() - started

@@ -75,7 +75,7 @@ def render(
     ProcessCollector(registry=registry)
     try:
         encode, media_type = choose_encoder(accept or "")
-    except Exception:  # of the library, at versions that are no numbers
+    except (TypeError, ValueError):  # of the library, at versions that are no numbers
         encode, media_type = choose_encoder("")
     return encode(registry), media_type
 

@@ -143,15 +143,13 @@ def listen(host: str, port: int) -> socket.socket:
         OSError: The address cannot be used, e.g. because somebody else listens there.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
+    with contextlib.ExitStack() as if_it_fails:
+        listener = if_it_fails.enter_context(socket.socket(family, socket.SOCK_STREAM))
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         # At once: until one of them listens, two processes can be bound to the same port.
         listener.listen(BACKLOG)
-    except BaseException:
-        listener.close()
-        raise
+        if_it_fails.pop_all()
     return listener
 
 

@@ -4,8 +4,8 @@ Names and JSON shape are for ever; `tests/orchestrator/test_events.py` freezes t
 stand at the edges (callbacks, clients, schemas). On the way from an agent to the log an event is
 a `Draft`: a type and a plain dict, because a model costs more than all the rest of that way.
 
-An event has no number until the log's own transaction gives it one. So a draft is encoded in two
-halves around the number, and the bytes that are stored are the bytes that are sent, for ever.
+An event has no number until the log's own transaction gives it one. There a draft is encoded with
+it, and the bytes that are stored are the bytes that are sent, for ever.
 """
 
 from __future__ import annotations

@@ -35,5 +35,5 @@ class Principal:
         Raises:
             MissingScope: The token does not carry it.
         """
-        if scope not in self.scopes and not self.may(scope):
+        if not self.may(scope):
             raise MissingScope(scope)

@@ -247,8 +247,7 @@ class LogRecorder:
         buffer.count += 1
         buffer.last, buffer.field = draft if field else None, field
         self._drafts.append(draft)
-        if not self._scheduled:
-            self._schedule(self._linger_turns)
+        self._schedule(self._linger_turns)
 
     def _count(self, size: int) -> None:
         if self._log_bytes + size > self._max_log_bytes:

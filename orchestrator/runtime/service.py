@@ -6,6 +6,7 @@ together: database, writer, channels, worker.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
@@ -140,16 +141,15 @@ class TaskService:
         if after > task.last_seq:
             raise CursorBeyondEnd(after, task.last_seq)
         reader = self._channels.open(task.id, after=after)
-        try:
+        with contextlib.ExitStack() as if_it_fails:
+            if_it_fails.callback(reader.close)
             # Read the end again now that the channel hears of every commit: what was committed
             # between the two is known to one of them.
             end = await self._database.read(partial(listing.end_of_log, id=task.id))
             if end is None:
                 raise TaskNotFound(task_id)
             reader.known(last_seq=end[0], ended=end[1])
-        except BaseException:
-            reader.close()
-            raise
+            if_it_fails.pop_all()
         return reader
 
     async def find(self, task_id: str, *, owner: str | None, shared: bool = False) -> Task:

@@ -1,8 +1,8 @@
 """The backlog: operations that wait for the writer, and when it takes how many of them.
 
-The loop puts them in, the writer's thread takes them out. A commit costs about as much as storing
-ten events, so it pays to let operations wait a moment for company; but never one alone that
-somebody waits for.
+The loop puts them in, the writer's thread takes them out. A commit costs several times what
+storing an event does, so it pays to let operations wait a moment for company; but never one alone
+that somebody waits for.
 """
 
 from __future__ import annotations

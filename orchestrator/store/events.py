@@ -76,11 +76,9 @@ def append(
     """
     # Two statements: one with RETURNING takes SQLite longer than both.
     row = connection.execute(_FIND, (run.id,)).fetchone()
-    if row is None or row[0] != run.epoch:
-        return AppendRefused(None)
+    if row is None or row[0] != run.epoch or row[1] not in OWNED_STATES:
+        return refusal(connection, run)
     _, status, last_seq = row
-    if status not in OWNED_STATES:
-        return AppendRefused(status)
     last_seq += len(drafts)
     events = number(run.task_id, drafts, last_seq=last_seq)
     size = sum([len(data) for _, _, data in events])

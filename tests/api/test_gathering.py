@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import ContextVar
 from typing import Any
 
 from api.gathering import GATHERED_BYTES, GatheringTransport
@@ -106,6 +107,23 @@ async def test_the_rest_is_as_below() -> None:
     (connection,) = connections([], 1)
     assert connection.get_write_buffer_size() == 7
     assert not connection.is_closing()
+
+
+async def test_what_happens_at_the_end_of_a_turn_is_not_blamed_on_who_was_first() -> None:
+    request: ContextVar[str] = ContextVar("request")
+    seen: list[str] = []
+
+    class Seeing(Sent):
+        def write(self, data: Any) -> None:
+            seen.append(request.get("nobody"))
+
+    loop = asyncio.get_running_loop()
+    first, second = (GatheringTransport(Seeing([]), loop) for _ in range(2))
+    request.set("first")
+    first.write(b"1")
+    second.write(b"2")
+    await turn()
+    assert seen == ["first", "nobody"]
 
 
 def test_each_loop_has_turns_of_its_own() -> None:
