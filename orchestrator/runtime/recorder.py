@@ -54,6 +54,7 @@ class LogRecorder:
         clock: For timestamps and active time.
         active_ms: How long the task was active before this run.
         log_bytes: How long its log is already.
+        last_seq: Number of its last event.
         max_log_bytes: How long it may get.
         max_event_bytes: How long one event may get.
     """
@@ -67,6 +68,7 @@ class LogRecorder:
         clock: Clock,
         active_ms: int,
         log_bytes: int,
+        last_seq: int,
         max_log_bytes: int,
         max_event_bytes: int = 256 * 1024,
     ) -> None:
@@ -80,6 +82,7 @@ class LogRecorder:
         self.stored_at = self._started
         """When something of this run was stored last, on the monotonic clock."""
         self._log_bytes = log_bytes
+        self._last_seq = last_seq
         self._max_log_bytes = max_log_bytes
         # A character takes at most 6 bytes once it is escaped; see `Reporter`.
         self._merged = min(MERGED_BYTES, max_event_bytes // 6)
@@ -147,7 +150,7 @@ class LogRecorder:
         with artifacts.discarding(self._writer, id):
             await self.flush()
             show = partial(
-                artifacts.show, artifact=id, run=self._run, draft=draft,
+                artifacts.show, artifact=id, run=self._run, draft=draft, last_seq=self._last_seq,
                 active_ms=self.active_ms, now=self._clock.wall_ms(),
             )  # fmt: skip
             # A future of its own: whoever waits may be cancelled, the transaction is not.
@@ -192,8 +195,8 @@ class LogRecorder:
         drafts, changes = self._take()
         finish = partial(
             tasks.finish, run=self._run, draft=draft, before=drafts, changes=changes,
-            completed=completed, failed=failed, active_ms=self.active_ms,
-            now=self._clock.wall_ms(),
+            completed=completed, failed=failed, last_seq=self._last_seq,
+            active_ms=self.active_ms, now=self._clock.wall_ms(),
         )  # fmt: skip
         try:
             return await self._writer.submit(finish, publish, rows=len(drafts) + 3, waits=True)
@@ -296,7 +299,7 @@ class LogRecorder:
         drafts, changes = self._take()
         append = partial(
             events.append, run=self._run, drafts=drafts, changes=changes,
-            active_ms=self.active_ms, now=self._clock.wall_ms(),
+            last_seq=self._last_seq, active_ms=self.active_ms, now=self._clock.wall_ms(),
         )  # fmt: skip
         self._writer.post(
             append, self._end, self._fail,
@@ -313,6 +316,7 @@ class LogRecorder:
 
     def _show(self, appended: Appended) -> None:
         self.stored_at = self._clock.monotonic()
+        self._last_seq = appended.events[-1].seq
         self._publish(appended)
 
     def _end(self, appended: Appended) -> None:

@@ -225,7 +225,9 @@ class Submitter:
         if submitted.epoch and not submitted.replayed:
             key = RunKey(submitted.id, submitted.task_id, submitted.epoch)
             begun = [start.fields["agentRole"] for start in new.starts]
-            self._worker.run(Claimed(key, new.owner, "", 0, 0), request, begun)
+            self._worker.run(
+                Claimed(key, new.owner, "", 0, 0, submitted.events[-1].seq), request, begun
+            )
             return
         if reserved:
             self._worker.release(new.owner)

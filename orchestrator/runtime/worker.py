@@ -183,8 +183,8 @@ class Worker:
             request: What was asked for, if the task was submitted just now.
             begun: Agents whose `agent_start` was stored with the claim.
         """
-        key, owner, _, active_ms, log_bytes = claimed
-        run = Run(key, owner, self._recorder(key, active_ms, log_bytes))
+        key, owner, _, active_ms, log_bytes, last_seq = claimed
+        run = Run(key, owner, self._recorder(key, active_ms, log_bytes, last_seq))
         self._running[key.id] = run
         run.asyncio_task = self._loop.create_task(self._run(run, claimed, request, begun))
 
@@ -306,13 +306,13 @@ class Worker:
                     status=TaskStatus.FAILED, outputs={}, failed={}, code="internal", error=words
                 )
             # With another recorder: this one may have failed, and takes nothing more.
-            recorder = self._recorder(run.key, run.recorder.active_ms, 0)
+            recorder = self._recorder(run.key, run.recorder.active_ms, 0, 0)
             return (await self._end(recorder, result)).own.status
 
-    def _recorder(self, key: RunKey, active_ms: int, log_bytes: int) -> LogRecorder:
+    def _recorder(self, key: RunKey, active_ms: int, log_bytes: int, last_seq: int) -> LogRecorder:
         return LogRecorder(
             self._writer, key, self._channels.publish,
-            clock=self._clock, active_ms=active_ms, log_bytes=log_bytes,
+            clock=self._clock, active_ms=active_ms, log_bytes=log_bytes, last_seq=last_seq,
             max_log_bytes=self._settings.max_task_log_bytes,
             max_event_bytes=self._settings.max_event_bytes,
         )  # fmt: skip

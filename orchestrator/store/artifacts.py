@@ -50,8 +50,9 @@ def discarding(writer: Writer, artifact: int) -> Iterator[None]:
 
 
 def show(
-    connection: Connection, artifact: int, run: RunKey, draft: Draft, *, active_ms: int, now: int
-) -> Appended | AppendRefused | AttemptClosed:
+    connection: Connection, artifact: int, run: RunKey, draft: Draft, *, last_seq: int,
+    active_ms: int, now: int,
+) -> Appended | AppendRefused | AttemptClosed:  # fmt: skip
     """Make an artifact visible with its event; an earlier one of that name goes.
 
     Refused with `AttemptClosed` when the attempt that saved it has ended meanwhile.
@@ -59,7 +60,9 @@ def show(
     fields = draft.fields
     if not agent_runs.is_open(connection, run, fields["agentRole"], fields["attempt"]):
         return AttemptClosed(f"attempt {fields['attempt']} of {fields['agentRole']} has ended")
-    appended = events.append(connection, run, [draft], active_ms=active_ms, now=now)
+    appended = events.append(
+        connection, run, [draft], last_seq=last_seq, active_ms=active_ms, now=now
+    )
     if isinstance(appended, AppendRefused):
         return appended
     same = (

@@ -14,7 +14,7 @@ from sqlmodel import Session
 from orchestrator.errors import AppendRefused
 from orchestrator.events import Draft, encode, frame
 from orchestrator.store.database import Connection
-from orchestrator.tasks import OWNED_STATES
+from orchestrator.tasks import OWNED_STATES, TaskStatus
 
 PAGE_ROWS = 512  # a read transaction is over in about a millisecond
 PAGE_BYTES = 8 * 1024 * 1024  # a page is held in memory
@@ -52,17 +52,17 @@ class Appended(NamedTuple):
     """The task's status after it."""
 
 
-_FIND = "SELECT epoch, status, last_seq FROM task WHERE id = ?"
 _ADVANCE = (
     "UPDATE task SET last_seq = ?, log_bytes = log_bytes + ?, active_ms = ?, updated = ?"
-    " WHERE id = ?"
+    " WHERE id = ? AND epoch = ? AND status = ? AND last_seq = ?"
 )
+_FIND = "SELECT status, last_seq FROM task WHERE id = ? AND epoch = ?"
 _GOES_ON = "UPDATE task SET recoveries = 0 WHERE id = ? AND recoveries <> 0"
 
 
 def append(
-    connection: Connection, run: RunKey, drafts: Sequence[Draft], *, active_ms: int, now: int,
-    changes: Sequence[Change] = (),
+    connection: Connection, run: RunKey, drafts: Sequence[Draft], *, last_seq: int, active_ms: int,
+    now: int, changes: Sequence[Change] = (),
 ) -> Appended | AppendRefused:  # fmt: skip
     """Append a run's events; refused when another epoch owns the task or its status forbids it.
 
@@ -70,19 +70,24 @@ def append(
         connection: The writer's.
         run: Whose events they are.
         drafts: In order.
+        last_seq: Where the log ends as far as the run knows; it may have gone on.
         active_ms: How long the task has been active so far.
         now: Milliseconds since 1970.
         changes: What else belongs into this transaction.
     """
-    # Two statements: one with RETURNING takes SQLite longer than both.
-    row = connection.execute(_FIND, (run.id,)).fetchone()
-    if row is None or row[0] != run.epoch or row[1] not in OWNED_STATES:
-        return refusal(connection, run)
-    _, status, last_seq = row
-    last_seq += len(drafts)
-    events = number(run.task_id, drafts, last_seq=last_seq)
-    size = sum([len(data) for _, _, data in events])
-    connection.execute(_ADVANCE, (last_seq, size, active_ms, now, run.id))
+    status: str = TaskStatus.RUNNING.value
+    while True:
+        after, last_seq = last_seq, last_seq + len(drafts)
+        events = number(run.task_id, drafts, last_seq=last_seq)
+        size = sum([len(data) for _, _, data in events])
+        values = (last_seq, size, active_ms, now, run.id, run.epoch, status, after)
+        if connection.execute(_ADVANCE, values).rowcount == 1:
+            break
+        # A control has added to the log or moved the task, or the run owns it no more.
+        row = connection.execute(_FIND, (run.id, run.epoch)).fetchone()
+        if row is None or row[0] not in OWNED_STATES:
+            return refusal(connection, run)
+        status, last_seq = row
     insert(connection, run.id, events)
     for change in changes:
         change(connection, run)

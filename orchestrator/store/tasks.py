@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from orchestrator.errors import AppendRefused
 from orchestrator.events import Draft, to_json
@@ -22,6 +22,7 @@ class Claimed(NamedTuple):
     request: str
     active_ms: int
     log_bytes: int
+    last_seq: int
 
 
 class Ended(NamedTuple):
@@ -44,7 +45,7 @@ def claim(connection: Connection, id: int, round: int, node: str, now: int) -> C
         " started = coalesce(started, ?),"
         " queue_ms = queue_ms + CASE WHEN ? > queued THEN ? - queued ELSE 0 END"
         " WHERE id = ? AND round = ? AND status = 'queued' AND deleted IS NULL"
-        " RETURNING task_id, epoch, owner, request, active_ms, log_bytes",
+        " RETURNING task_id, epoch, owner, request, active_ms, log_bytes, last_seq",
         (node, now, now, now, now, id, round),
     ).fetchone()
     if row is None:
@@ -54,7 +55,7 @@ def claim(connection: Connection, id: int, round: int, node: str, now: int) -> C
 
 def finish(
     connection: Connection, run: RunKey, draft: Draft, *, before: Sequence[Draft],
-    changes: Sequence[Change], completed: int, failed: int, active_ms: int, now: int,
+    changes: Sequence[Change], completed: int, failed: int, last_seq: int, active_ms: int, now: int,
 ) -> Ended | AppendRefused:  # fmt: skip
     """End a task as its run says, unless it is being cancelled: then it ends cancelled.
 
@@ -66,30 +67,65 @@ def finish(
         changes: What belongs to those.
         completed: How many agents delivered.
         failed: How many did not.
+        last_seq: Where the log ends as far as the run knows; it may have gone on.
         active_ms: How long the task was active.
         now: Milliseconds since 1970.
     """
+    known: _Known | None = _Known(TaskStatus.RUNNING.value, last_seq, 0)
+    if draft.fields.get("code") == "internal":  # whatever broke, no attempt stays without an end
+        known = _look(connection, run)
+        if known is not None:
+            _make(changes, connection, run)
+            changes = ()
+            before = [*before, *agent_runs.close_open(connection, run.id, now, will_retry=False)]
+    while known is not None:
+        if known.status == TaskStatus.CANCELLING:
+            requested_by = _requested_by(connection, run.id)
+            not_stopped = draft.fields.get("notStopped", ())
+            draft = cancelled_event(requested_by, active_ms, now, not_stopped=not_stopped)
+        drafts = [*before, draft]
+        values = _end_values(draft, known.last_seq + len(drafts), active_ms, now)
+        values["agents_completed"], values["agents_failed"] = completed, failed
+        if _set_ended(connection, run.id, values, _AS_KNOWN, run.epoch, *known):
+            _make(changes, connection, run)
+            own = store(
+                connection, run.id, run.task_id, drafts, values["last_seq"], values["status"]
+            )
+            return _with_others(connection, run.task_id, own, now, awaited=known.awaited > 0)
+        known = _look(connection, run)
+    return events.refusal(connection, run)
+
+
+class _Known(NamedTuple):
+    """What a run knows of its task; the task ends as the run says only if it is so."""
+
+    status: str
+    last_seq: int
+    awaited: int
+    """How many tasks wait for it."""
+
+
+_AWAITED = "(SELECT count(*) FROM dependency WHERE after = task.id)"
+_AS_KNOWN = f" AND epoch = ? AND status = ? AND last_seq = ? AND {_AWAITED} = ?"
+
+
+def _look(connection: Connection, run: RunKey) -> _Known | None:
+    """The task of a run as it is; None when the run has lost it."""
     row = connection.execute(
-        "SELECT status, requested_by, last_seq,"
-        " EXISTS (SELECT 1 FROM dependency WHERE after = task.id)"
-        " FROM task WHERE id = ? AND epoch = ?",
+        f"SELECT status, last_seq, {_AWAITED} FROM task WHERE id = ? AND epoch = ?",
         (run.id, run.epoch),
     ).fetchone()
-    if row is None or row[0] not in OWNED_STATES:
-        return events.refusal(connection, run)
-    status, requested_by, last_seq, awaited = row
-    if status == TaskStatus.CANCELLING:
-        draft = cancelled_event(
-            requested_by, active_ms, now, not_stopped=draft.fields.get("notStopped", ())
-        )
+    return None if row is None or row[0] not in OWNED_STATES else _Known(*row)
+
+
+def _requested_by(connection: Connection, id: int) -> str | None:
+    row = connection.execute("SELECT requested_by FROM task WHERE id = ?", (id,)).fetchone()
+    return row[0] if row is not None else None
+
+
+def _make(changes: Sequence[Change], connection: Connection, run: RunKey) -> None:
     for change in changes:
         change(connection, run)
-    if draft.fields.get("code") == "internal":  # whatever broke, no attempt stays without an end
-        before = [*before, *agent_runs.close_open(connection, run.id, now, will_retry=False)]
-    return _end(
-        connection, run.id, run.task_id, [*before, draft], last_seq=last_seq, active_ms=active_ms,
-        now=now, agents={"agents_completed": completed, "agents_failed": failed}, awaited=awaited,
-    )  # fmt: skip
 
 
 def let_go(
@@ -162,51 +198,57 @@ def end(
 ) -> Ended:  # fmt: skip
     """End a task nobody runs; the last draft is its terminal event."""
     delivered = len(agent_runs.delivered(connection, id))
-    return _end(
-        connection, id, task_id, drafts, last_seq=_last_seq(connection, id), active_ms=active_ms,
-        now=now, agents={"agents_completed": delivered},
-    )  # fmt: skip
-
-
-def _last_seq(connection: Connection, id: int) -> int:
-    row = connection.execute("SELECT last_seq FROM task WHERE id = ?", (id,)).fetchone()
-    return int(row[0])
-
-
-def _end(
-    connection: Connection, id: int, task_id: str, drafts: Sequence[Draft], *, last_seq: int,
-    active_ms: int, now: int, agents: Mapping[str, int], awaited: bool = True,
-) -> Ended:  # fmt: skip
-    """The terminal transaction: status and event together, and what waited for this task."""
     own = _store_end(
-        connection, id, task_id, drafts, last_seq=last_seq, active_ms=active_ms, now=now,
-        agents=agents,
-    )  # fmt: skip
-    if own.status == TaskStatus.COMPLETED:
-        return Ended(own, _release(connection, id) if awaited else [], [])
-    connection.execute("DELETE FROM dependency WHERE task = ?", (id,))
-    return Ended(own, [], _break(connection, id, task_id, now))
+        connection, id, task_id, drafts, active_ms=active_ms, now=now, agents_completed=delivered
+    )
+    return _with_others(connection, task_id, own, now)
 
 
 def _store_end(
-    connection: Connection, id: int, task_id: str, drafts: Sequence[Draft], *, last_seq: int,
-    active_ms: int, now: int, agents: Mapping[str, int] = {},
+    connection: Connection, id: int, task_id: str, drafts: Sequence[Draft], *, active_ms: int,
+    now: int, **columns: int,
 ) -> Appended:  # fmt: skip
-    fields = drafts[-1].fields
-    last_seq += len(drafts)
+    row = connection.execute("SELECT last_seq FROM task WHERE id = ?", (id,)).fetchone()
+    values = _end_values(drafts[-1], row[0] + len(drafts), active_ms, now) | columns
+    _set_ended(connection, id, values)
+    return store(connection, id, task_id, drafts, values["last_seq"], values["status"])
+
+
+def _end_values(draft: Draft, last_seq: int, active_ms: int, now: int) -> dict[str, Any]:
+    """The columns of a task that ends with this event."""
+    fields = draft.fields
     values = {
         "status": fields.get("status", TaskStatus.COMPLETED.value), "ended": now, "updated": now,
-        "active_ms": active_ms, "last_seq": last_seq, "turned": last_seq, **agents,
+        "active_ms": active_ms, "last_seq": last_seq, "turned": last_seq,
     }  # fmt: skip
     if "error" in fields:
         values["error"], values["code"] = fields["error"], fields["code"]
     if "usage" in fields:
         values["usage"] = to_json(fields["usage"])
-    connection.execute(
-        f"UPDATE task SET {assignments(*values)}, node = NULL, cancel_deadline = NULL WHERE id = ?",
-        (*values.values(), id),
+    return values
+
+
+def _set_ended(
+    connection: Connection, id: int, values: Mapping[str, Any], condition: str = "",
+    *arguments: object,
+) -> bool:  # fmt: skip
+    """Write the columns; False when the condition does not hold."""
+    cursor = connection.execute(
+        f"UPDATE task SET {assignments(*values)}, node = NULL, cancel_deadline = NULL WHERE id = ?"
+        + condition,
+        (*values.values(), id, *arguments),
     )
-    return store(connection, id, task_id, drafts, last_seq, values["status"])
+    return cursor.rowcount == 1
+
+
+def _with_others(
+    connection: Connection, task_id: str, own: Appended, now: int, *, awaited: bool = True
+) -> Ended:
+    """A task has ended: what does that mean for those that waited for it?"""
+    if own.status == TaskStatus.COMPLETED:
+        return Ended(own, _release(connection, own.id) if awaited else [], [])
+    connection.execute("DELETE FROM dependency WHERE task = ?", (own.id,))
+    return Ended(own, [], _break(connection, own.id, task_id, now))
 
 
 def _release(connection: Connection, id: int) -> list[tuple[int, str, str, int, int]]:
@@ -241,10 +283,7 @@ def _break(connection: Connection, id: int, task_id: str, now: int) -> list[Appe
             # With all its rows: it may wait for another task of this chain too.
             connection.execute("DELETE FROM dependency WHERE task = ?", (other,))
             draft = dependency_failed(failed_task_id, now)
-            own = _store_end(
-                connection, other, other_task_id, [draft], last_seq=_last_seq(connection, other),
-                active_ms=0, now=now,
-            )  # fmt: skip
+            own = _store_end(connection, other, other_task_id, [draft], active_ms=0, now=now)
             broken.append(own)
             ended.append((other, other_task_id))
     return broken

@@ -35,7 +35,14 @@ class Bench:
         self.published: list[StoredEvent] = []
         limits = {"max_log_bytes": 10**9, **options}
         self.recorder = LogRecorder(
-            writer, run, self._publish, clock=Clock(), active_ms=0, log_bytes=0, **limits
+            writer,
+            run,
+            self._publish,
+            clock=Clock(),
+            active_ms=0,
+            log_bytes=0,
+            last_seq=1,
+            **limits,
         )
 
     def _publish(self, appended: Appended) -> None:
@@ -313,7 +320,14 @@ async def test_what_showing_an_event_trips_over_does_not_hold_up_the_run() -> No
             raise RuntimeError("whoever looks on")
 
         b.recorder = LogRecorder(
-            b.writer, b.run, trip, clock=Clock(), active_ms=0, log_bytes=0, max_log_bytes=10**9
+            b.writer,
+            b.run,
+            trip,
+            clock=Clock(),
+            active_ms=0,
+            log_bytes=0,
+            last_seq=1,
+            max_log_bytes=10**9,
         )
         async with asyncio.timeout(10):
             await b.start()

@@ -52,10 +52,10 @@ class Row:
         claimed = await self.writer.submit(claim)
         return None if claimed is None else claimed.run
 
-    async def finish(self, run: RunKey) -> Ended:
+    async def finish(self, run: RunKey, *, last_seq: int = 1) -> Ended:
         finish = partial(
             tasks.finish, run=run, draft=COMPLETE, before=(), changes=(), completed=1, failed=0,
-            active_ms=7, now=99,
+            last_seq=last_seq, active_ms=7, now=99,
         )  # fmt: skip
         return await self.writer.submit(finish)
 

@@ -36,14 +36,19 @@ async def test_only_a_queued_task_is_claimed(status: TaskStatus) -> None:
         assert await task.claim() is None
 
 
+@pytest.mark.parametrize("known", [1, 0, 9], ids=["known", "behind", "beyond"])
 @pytest.mark.parametrize("status", list(TaskStatus))
-async def test_events_are_taken_while_a_run_holds_the_task_only(status: TaskStatus) -> None:
+async def test_events_are_taken_while_a_run_holds_the_task_only(
+    status: TaskStatus, known: int
+) -> None:
     async with row() as task:
         run = await task.claim()
         assert run is not None
         await task.set(status=status.value)
         draft = Draft("agent_progress", {"agentRole": "a", "attempt": 1, "message": "m"}, 0)
-        append = partial(events.append, run=run, drafts=[draft, draft], active_ms=3, now=60)
+        append = partial(
+            events.append, run=run, drafts=[draft, draft], last_seq=known, active_ms=3, now=60
+        )
         if status in ("running", "pausing", "cancelling"):
             appended = await task.writer.submit(append)
             assert [event.seq for event in appended.events] == [2, 3]
@@ -56,12 +61,13 @@ async def test_events_are_taken_while_a_run_holds_the_task_only(status: TaskStat
             assert len(await task.log()) == 1
 
 
-async def test_the_end_reads_the_status_in_its_own_transaction() -> None:
+@pytest.mark.parametrize("known", [1, 2], ids=["behind", "known"])
+async def test_the_end_reads_the_status_in_its_own_transaction(known: int) -> None:
     async with row() as task:
         run = await task.claim()
         assert run is not None
         await task.control("cancel")
-        ended = await task.finish(run)
+        ended = await task.finish(run, last_seq=known)
         assert ended.own.status == "cancelled"
         last = (await task.log())[-1]
         assert (last["type"], last["status"], last["requestedBy"]) == (
@@ -107,7 +113,7 @@ async def test_whatever_broke_a_run_no_attempt_stays_open() -> None:
         fields = {"status": "failed", "error": "e", "code": "internal", "totalExecutionTime": 1}
         finish = partial(
             tasks.finish, run=run, draft=Draft("task_error", fields, 0), before=(), changes=(),
-            completed=0, failed=0, active_ms=7, now=99,
+            completed=0, failed=0, last_seq=1, active_ms=7, now=99,
         )  # fmt: skip
         await task.writer.submit(finish)
         log = await task.log()
