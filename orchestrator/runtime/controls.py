@@ -14,6 +14,7 @@ from orchestrator.runtime.worker import Worker
 from orchestrator.settings import RuntimeSettings
 from orchestrator.store import controls, recovery
 from orchestrator.store.controls import Call, Controlled
+from orchestrator.store.quotas import Quotas
 from orchestrator.store.tasks import Ended
 from orchestrator.store.writer import Writer
 from orchestrator.tasks import TaskStatus
@@ -32,6 +33,7 @@ class Controls:
         writer: Where moves are committed.
         channels: Where they are shown.
         worker: Whose runs are told.
+        quotas: How many unfinished tasks each owner may have.
         clock: For timestamps.
         settings: Limits.
     """
@@ -42,12 +44,14 @@ class Controls:
         channels: Channels,
         worker: Worker,
         *,
+        quotas: Quotas,
         clock: Clock,
         settings: RuntimeSettings,
     ) -> None:
         self._writer = writer
         self._channels = channels
         self._worker = worker
+        self._quotas = quotas
         self._clock = clock
         self._settings = settings
         self._deadlines: dict[int, asyncio.TimerHandle] = {}
@@ -91,7 +95,7 @@ class Controls:
             last_event_id=last_event_id,
             now=self._clock.wall_ms(),
             grace_ms=int(self._settings.cancel_grace_seconds * 1000),
-            max_unfinished=self._settings.max_tasks_per_owner,
+            quotas=self._quotas,
             max_queued=most if full else None,
         )
         done: Controlled = await self._writer.submit(

@@ -36,6 +36,7 @@ from orchestrator.store import artifacts, events, listing, signing_keys
 from orchestrator.store.database import Database, Session
 from orchestrator.store.events import StoredEvent
 from orchestrator.store.listing import TaskFilter
+from orchestrator.store.quotas import Quotas
 from orchestrator.store.tables import Artifact, Task
 from orchestrator.store.writer import Writer
 from orchestrator.tasks import TaskStatus
@@ -77,14 +78,17 @@ class TaskService:
         self._options = options
         self._settings = settings
         self._clock = options.clock
-        self._controls = Controls(writer, channels, worker, clock=self._clock, settings=settings)
+        quotas = Quotas(settings.max_tasks_per_owner)
+        self._controls = Controls(
+            writer, channels, worker, quotas=quotas, clock=self._clock, settings=settings
+        )
         self.sharing = Sharing(database, writer)
         """Who may read whose tasks."""
         self.watchdog: Watchdog | None = None
         """Who notices that the loop stands, once somebody does."""
         self._submitter = Submitter(
             database, writer, channels, worker, house.estimates, options,
-            settings=settings, attach=self.attach, node=NODE,
+            settings=settings, quotas=quotas, attach=self.attach, node=NODE,
         )  # fmt: skip
         self.submit = self._submitter.submit
         """Store a task and let it run. See `Submitter.submit`."""

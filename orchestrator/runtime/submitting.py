@@ -26,6 +26,7 @@ from orchestrator.settings import RuntimeSettings
 from orchestrator.store import listing, submissions
 from orchestrator.store.database import Database
 from orchestrator.store.events import RunKey
+from orchestrator.store.quotas import Quotas
 from orchestrator.store.submissions import NewTask, Submitted
 from orchestrator.store.tables import Task
 from orchestrator.store.tasks import Claimed
@@ -64,14 +65,15 @@ class Submitter:
         estimates: How long they will take.
         options: The agents.
         settings: Limits.
+        quotas: How many unfinished tasks each owner may have.
         attach: Opens a cursor for a repeat.
         node: Name of this process in the task table.
     """
 
     def __init__(
         self, database: Database, writer: Writer, channels: Channels, worker: Worker,
-        estimates: Estimates, options: RunOptions, *, settings: RuntimeSettings, attach: Attach,
-        node: str,
+        estimates: Estimates, options: RunOptions, *, settings: RuntimeSettings, quotas: Quotas,
+        attach: Attach, node: str,
     ) -> None:  # fmt: skip
         self._database = database
         self._writer = writer
@@ -81,6 +83,7 @@ class Submitter:
         self._options = options
         self._clock = options.clock
         self._settings = settings
+        self._quotas = quotas
         self._attach = attach
         self._node = node
         self._loop = asyncio.get_running_loop()
@@ -199,7 +202,7 @@ class Submitter:
             agents=team.json,
             idempotency_key=key,
             body_hash=body_hash,
-            max_unfinished=self._settings.max_tasks_per_owner,
+            quotas=self._quotas,
             node=self._node if claimed else None,
             created=created,
             starts=first_starts(self._options.registry, request, now) if claimed else (),

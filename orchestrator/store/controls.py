@@ -14,10 +14,11 @@ from orchestrator.errors import (
     TaskNotFound,
 )  # fmt: skip
 from orchestrator.events import Draft
-from orchestrator.store import agent_runs, dependencies, submissions, tasks
+from orchestrator.store import agent_runs, dependencies, tasks
 from orchestrator.store.database import Connection, assignments
 from orchestrator.store.dependencies import Needed, Outlook
 from orchestrator.store.events import Appended
+from orchestrator.store.quotas import Quotas
 from orchestrator.store.recovery import Waiting
 from orchestrator.store.tasks import Ended
 from orchestrator.tasks import OWNED_STATES, TaskStatus
@@ -40,7 +41,7 @@ class Call(NamedTuple):
     """Milliseconds since 1970."""
     grace_ms: int = 0
     """How long agents may take to stop after a cancel."""
-    max_unfinished: int = 0
+    quotas: Quotas = Quotas(0)
     """How many unfinished tasks the owner may have, if this would be one more."""
     max_queued: int | None = None
     """How many tasks may wait, when that many do; None while there is room for one more."""
@@ -156,8 +157,7 @@ def _retry(connection: Connection, call: Call, found: Found) -> Controlled | Pos
     """Into the queue again, with all that is measured and limited beginning anew."""
     if call.max_queued is not None:
         return Overloaded("queued tasks", call.max_queued)
-    refused = submissions.refuse_more(connection, found.owner, call.max_unfinished)
-    if refused is not None:
+    if (refused := call.quotas.take(connection, found.owner)) is not None:
         return refused
     dependencies.add(connection, found.id, found.waits)
     agent_runs.reopen(connection, found.id)

@@ -9,7 +9,6 @@ from orchestrator.errors import (
     FieldError,
     IdempotencyMismatch,
     InvalidRequest,
-    LimitExceeded,
     PoststreamError,
 )  # fmt: skip
 from orchestrator.events import Draft, to_json
@@ -17,6 +16,7 @@ from orchestrator.store import agent_runs, dependencies, events
 from orchestrator.store.database import Connection
 from orchestrator.store.dependencies import Needed
 from orchestrator.store.events import RunKey, StoredEvent
+from orchestrator.store.quotas import Quotas
 from orchestrator.tasks import TaskRequest, TaskStatus
 
 
@@ -32,8 +32,8 @@ class NewTask(NamedTuple):
     """JSON text: a list of {agentRole, agentName, agentDescription, kind}."""
     idempotency_key: str | None
     body_hash: str | None
-    max_unfinished: int
-    """How many unfinished tasks the owner may have."""
+    quotas: Quotas
+    """How many unfinished tasks its owner may have."""
     node: str | None
     """Who claims it at once; None leaves it queued."""
     created: Draft
@@ -82,7 +82,7 @@ def submit(connection: Connection, new: NewTask) -> Submitted | PoststreamError:
         found = find(connection, new.owner, new.idempotency_key, new.body_hash or "")
         if found is not None:
             return found
-    if (refused := refuse_more(connection, new.owner, new.max_unfinished)) is not None:
+    if (refused := new.quotas.take(connection, new.owner)) is not None:
         return refused
     if new.request.after:
         return _submit_after(connection, new, new.request.after)
@@ -157,13 +157,6 @@ def _insert(
     id = cursor.lastrowid or 0  # RETURNING would take half as long again
     events.insert(connection, id, stored)
     return id
-
-
-def refuse_more(connection: Connection, owner: str, most: int) -> LimitExceeded | None:
-    """The refusal of one more unfinished task of an owner; None when there may be one more."""
-    query = "SELECT 1 FROM task WHERE owner = ? AND ended IS NULL LIMIT 1 OFFSET ?"
-    last_one = connection.execute(query, (owner, most - 1)).fetchone()
-    return LimitExceeded("unfinished tasks", most) if last_one else None
 
 
 def _needed(

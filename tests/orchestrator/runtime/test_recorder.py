@@ -18,6 +18,7 @@ from orchestrator.runtime.recorder import BUFFER_EVENTS, MERGED_BYTES, LogRecord
 from orchestrator.store import events, submissions
 from orchestrator.store.database import Database
 from orchestrator.store.events import Appended, RunKey, StoredEvent
+from orchestrator.store.quotas import Quotas
 from orchestrator.store.submissions import NewTask, Submitted
 from orchestrator.store.writer import Writer
 from orchestrator.tasks import TaskRequest
@@ -88,7 +89,7 @@ async def bench(gate: Gate | None = None, **options: Any) -> AsyncIterator[Bench
         asked = TaskRequest(title="t", description="d", selected_agents=["a", "b"])
         new = NewTask(
             task_id="t", owner="o", request=asked, text=asked.to_json(), agents="[]",
-            idempotency_key=None, body_hash=None, max_unfinished=1, node="local",
+            idempotency_key=None, body_hash=None, quotas=Quotas(1), node="local",
             created=Draft("task_created", created, 0), starts=(), now=0,
         )  # fmt: skip
         stored = await writer.submit(partial(submissions.submit, new=new))

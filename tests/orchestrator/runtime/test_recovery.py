@@ -17,6 +17,7 @@ from orchestrator.events import Draft, to_json
 from orchestrator.milestones import created_event, first_starts
 from orchestrator.store import agent_runs, events, submissions
 from orchestrator.store.events import RunKey
+from orchestrator.store.quotas import Quotas
 from orchestrator.store.submissions import NewTask, Submitted
 from tests.orchestrator.store.databases import writing
 from tests.orchestrator.teams import (
@@ -60,7 +61,7 @@ async def left_behind(
     new = NewTask(
         task_id=clock.task_id(), owner=OWNER, request=task, text=task.to_json(),
         agents=to_json(agents),
-        idempotency_key=None, body_hash=None, max_unfinished=1000,
+        idempotency_key=None, body_hash=None, quotas=Quotas(1000),
         node="local" if claimed else None, created=created,
         starts=first_starts(TEAM, task, now) if claimed else (), now=now,
     )  # fmt: skip

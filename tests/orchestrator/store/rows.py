@@ -15,6 +15,7 @@ from orchestrator.store import controls, events, submissions, tasks
 from orchestrator.store.controls import Call, Controlled
 from orchestrator.store.database import Database
 from orchestrator.store.events import Appended, RunKey
+from orchestrator.store.quotas import Quotas
 from orchestrator.store.submissions import NewTask, Submitted
 from orchestrator.store.tasks import Ended
 from orchestrator.store.writer import Writer
@@ -66,7 +67,7 @@ class Row:
     async def control(self, control: Control, **options: Any) -> Controlled:
         given = {
             "owner": "o", "requested_by": "me", "last_event_id": None, "grace_ms": 5, "now": 9,
-            "max_unfinished": 1000,
+            "quotas": Quotas(1000),
         }  # fmt: skip
         call = Call(control, self.task_id, **(given | options))
         return await self.writer.submit(partial(controls.control, call=call))
@@ -86,7 +87,7 @@ async def row(**columns: Any) -> AsyncIterator[Row]:
     async with writing() as (database, writer, _):
         new = NewTask(
             task_id="t", owner="o", request=ASKED, text=ASKED.to_json(), agents="[]",
-            idempotency_key=None, body_hash=None, max_unfinished=1, node=None,
+            idempotency_key=None, body_hash=None, quotas=Quotas(1), node=None,
             created=Draft("task_created", CREATED, 0), starts=(), now=10,
         )  # fmt: skip
         stored = await writer.submit(partial(submissions.submit, new=new))

@@ -17,6 +17,7 @@ from orchestrator.errors import (
 )  # fmt: skip
 from orchestrator.store import recovery
 from orchestrator.store.controls import Order
+from orchestrator.store.quotas import Quotas
 from orchestrator.store.tasks import Ended
 from tests.orchestrator.store.databases import sql
 from tests.orchestrator.store.rows import row
@@ -208,11 +209,11 @@ async def test_a_retry_is_one_unfinished_task_more() -> None:
         unfinished = f"INSERT INTO task (task_id, status, {columns})"
         await task.writer.submit(sql(f"{unfinished} SELECT 'u', 'queued', {columns} FROM task"))
         with pytest.raises(LimitExceeded):
-            await task.control("retry", max_unfinished=1)
+            await task.control("retry", quotas=Quotas(1))
         with pytest.raises(Overloaded):
             await task.control("retry", max_queued=3)
         assert await task.get("status") == "failed"
-        await task.control("retry", max_unfinished=2)
+        await task.control("retry", quotas=Quotas(2))
 
 
 async def test_time_in_the_queue_before_a_pause_counts_as_such() -> None:
