@@ -17,6 +17,7 @@ from orchestrator.clock import Clock
 from orchestrator.errors import AttemptClosed, OutputLimitExceeded
 from orchestrator.events import ArtifactInfo, Draft
 from orchestrator.progress import Recorder
+from orchestrator.runtime.turns import Turns
 from orchestrator.store import agent_runs, artifacts, events, tasks
 from orchestrator.store.events import Appended, Change, RunKey
 from orchestrator.store.tasks import Ended
@@ -25,7 +26,7 @@ from orchestrator.store.writer import Writer
 BUFFER_EVENTS = 256  # per attempt: an agent that floods waits for the disk, not for memory
 BUFFER_BYTES = 1024 * 1024
 MERGED_BYTES = 64 * 1024  # pieces of text become one event up to here
-LINGER_TURNS = 2  # turns of the loop a run's first events wait: an agent that ends at once
+LINGER_TURNS = 3  # turns of the loop a run's first events wait: an agent that ends at once
 EVENT_OVERHEAD = 160  # bytes of an event beside what an agent wrote
 
 
@@ -51,6 +52,7 @@ class LogRecorder:
         writer: Where they are committed.
         run: Whose they are, under which epoch.
         publish: Called on the loop with what each commit added.
+        turns: By which it waits for events that come together.
         clock: For timestamps and active time.
         active_ms: How long the task was active before this run.
         log_bytes: How long its log is already.
@@ -64,6 +66,7 @@ class LogRecorder:
         writer: Writer,
         run: RunKey,
         publish: Callable[[Appended], None],
+        turns: Turns,
         *,
         clock: Clock,
         active_ms: int,
@@ -76,6 +79,7 @@ class LogRecorder:
         self._writer = writer
         self._run = run
         self._publish = publish
+        self._turns = turns
         self._clock = clock
         self._earlier_ms = active_ms
         self._started = clock.monotonic()
@@ -283,12 +287,12 @@ class LogRecorder:
         """Begin a transaction a few turns of the loop from now, unless one is under way."""
         if not self._under_way and not self._scheduled:
             self._scheduled = True
-            self._loop.call_soon(self._begin, turns)
+            if turns:
+                self._turns.after(turns, self._begin)
+            else:
+                self._loop.call_soon(self._begin)
 
-    def _begin(self, turns: int) -> None:
-        if turns > 0:
-            self._loop.call_soon(self._begin, turns - 1)
-            return
+    def _begin(self) -> None:
         self._scheduled = False
         if self._under_way or not self._drafts:
             return
@@ -329,7 +333,7 @@ class LogRecorder:
                 if not future.done():
                     future.set_result(None)
             if self._drafts:
-                self._begin(0)
+                self._begin()
 
     def _fail(self, error: BaseException) -> None:
         self._error = error
