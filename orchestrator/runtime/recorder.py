@@ -17,7 +17,6 @@ from orchestrator.clock import Clock
 from orchestrator.errors import AttemptClosed, OutputLimitExceeded
 from orchestrator.events import ArtifactInfo, Draft
 from orchestrator.progress import Recorder
-from orchestrator.runtime.turns import Turns
 from orchestrator.store import agent_runs, artifacts, events, tasks
 from orchestrator.store.events import Appended, Change, RunKey
 from orchestrator.store.tasks import Ended
@@ -52,7 +51,6 @@ class LogRecorder:
         writer: Where they are committed.
         run: Whose they are, under which epoch.
         publish: Called on the loop with what each commit added.
-        turns: By which it waits for events that come together.
         clock: For timestamps and active time.
         active_ms: How long the task was active before this run.
         log_bytes: How long its log is already.
@@ -66,7 +64,6 @@ class LogRecorder:
         writer: Writer,
         run: RunKey,
         publish: Callable[[Appended], None],
-        turns: Turns,
         *,
         clock: Clock,
         active_ms: int,
@@ -79,7 +76,7 @@ class LogRecorder:
         self._writer = writer
         self._run = run
         self._publish = publish
-        self._turns = turns
+        self._turns = writer.turns
         self._clock = clock
         self._earlier_ms = active_ms
         self._started = clock.monotonic()

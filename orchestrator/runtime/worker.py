@@ -25,7 +25,6 @@ from orchestrator.runtime.history import load_progress
 from orchestrator.runtime.narrator import Narrator
 from orchestrator.runtime.recorder import LogRecorder
 from orchestrator.runtime.run import Run, Telling
-from orchestrator.runtime.turns import Turns
 from orchestrator.settings import RuntimeSettings
 from orchestrator.store import tasks
 from orchestrator.store.database import Database
@@ -79,7 +78,6 @@ class Worker:
         self._node = node
         self._clock = options.clock
         self._loop = asyncio.get_running_loop()
-        self._turns = Turns()
         self.slots = settings.max_concurrent_tasks
         """How many tasks run at once."""
         self._taken = 0
@@ -313,7 +311,7 @@ class Worker:
 
     def _recorder(self, key: RunKey, active_ms: int, log_bytes: int, last_seq: int) -> LogRecorder:
         return LogRecorder(
-            self._writer, key, self._channels.publish, self._turns,
+            self._writer, key, self._channels.publish,
             clock=self._clock, active_ms=active_ms, log_bytes=log_bytes, last_seq=last_seq,
             max_log_bytes=self._settings.max_task_log_bytes,
             max_event_bytes=self._settings.max_event_bytes,

@@ -1,8 +1,8 @@
 """The backlog: operations that wait for the writer, and when it takes how many of them.
 
 The loop puts them in, the writer's thread takes them out. A commit costs several times what
-storing an event does, so it pays to let operations wait a moment for company; but never one alone
-that somebody waits for.
+storing an event does, so it pays to let operations wait for company: as long as the loop brings
+more of them, and never one alone that somebody waits for.
 """
 
 from __future__ import annotations
@@ -16,17 +16,19 @@ from typing import Any, Literal, TypeVar
 
 from orchestrator.errors import PoststreamError
 from orchestrator.store.database import Connection
+from orchestrator.turns import Turns
 
 T = TypeVar("T")
 Operation = Callable[[Connection], T | PoststreamError]
 
 _Sleep = Literal["awake", "idle", "pacing", "gathering"]
-"""What the thread waits for: nothing, anything, something urgent, or only for time to pass."""
+"""What the thread waits for: nothing, anything, something urgent, or that nothing more comes."""
 
 BATCH_ROWS = 400  # more rows in one transaction make the slowest commit slower, not all faster
 PACE_SECONDS = 0.0017  # between commits that nobody waits for; bounds what batching may delay
-GATHER_SECONDS = 0.0005  # between commits of many: fewer and larger ones cost less in all
+GATHER_SECONDS = 0.004  # between commits of many, at most: fewer and larger ones cost less in all
 MANY = 4  # operations in one transaction; a caller alone is never held up
+QUIET_TURNS = 6  # of the loop without anything urgent; what is committed takes five to bring more
 
 
 class Item:
@@ -59,13 +61,20 @@ class Item:
 
 
 class Backlog:
-    """What waits for the writer, in order."""
+    """What waits for the writer, in order.
 
-    def __init__(self) -> None:
+    Args:
+        turns: Of the loop, by which it is seen whether that still brings something.
+    """
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
         self._items: deque[Item] = deque()
         # Rung to wake the thread, and only when it sleeps: a wake-up costs more than an event.
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._sleep: _Sleep = "awake"
+        self._brings_more = False  # the loop is not quiet yet
+        self._has_news = False  # something urgent came since that was looked at
         self._committed_at = 0.0
         self._committed = 0  # how many operations were
         self._left = False  # whether more waited than one transaction takes
@@ -80,6 +89,11 @@ class Backlog:
     def put(self, item: Item) -> None:
         """Let an operation wait."""
         self._items.append(item)
+        if item.urgent:
+            self._has_news = True
+            if not self._brings_more:
+                self._brings_more = True
+                self._turns.after(QUIET_TURNS, self._look)
         if self._sleep == "idle" or (item.urgent and self._sleep == "pacing"):
             self._ring()
 
@@ -87,6 +101,14 @@ class Backlog:
         """Nothing more comes."""
         self.closed = True
         self._ring()
+
+    def _look(self) -> None:
+        """See whether the loop has become quiet: then there is no company to wait for."""
+        self._brings_more, self._has_news = self._has_news, False
+        if self._brings_more:
+            self._turns.after(QUIET_TURNS, self._look)
+        elif self._sleep == "gathering":
+            self._ring()
 
     def _ring(self) -> None:
         self._sleep = "awake"
@@ -98,18 +120,18 @@ class Backlog:
         """All that waits, up to a batch; nothing when nothing came in time.
 
         What nobody waits for may wait until the last commit is a moment ago: under a steady
-        trickle each event would cost a whole commit of its own. So does everything while much
-        comes at once.
+        trickle each event would cost a whole commit of its own. When much comes at once, all waits
+        until the loop has brought the rest of it, but not for long.
 
         Args:
             timeout: Seconds to wait for the first one.
         """
         if not self._items:
             self._doze("idle", timeout)
+        if self._items and not self._is_urgent():
+            self._doze("pacing", self._committed_at + PACE_SECONDS - time.monotonic())
         if self._items and self._committed >= MANY and not self._left:
             self._doze("gathering", self._committed_at + GATHER_SECONDS - time.monotonic())
-        elif self._items and not any(item.urgent for item in tuple(self._items)):
-            self._doze("pacing", self._committed_at + PACE_SECONDS - time.monotonic())
         batch: list[Item] = []
         rows = 0
         while self._items and rows < BATCH_ROWS:
@@ -123,16 +145,26 @@ class Backlog:
         self._committed = count
         self._committed_at = time.monotonic()
 
+    def _is_urgent(self) -> bool:
+        return any(item.urgent for item in tuple(self._items))
+
     def _doze(self, sleep: _Sleep, seconds: float) -> None:
         """Sleep until the bell rings, but no longer than that."""
         if seconds <= 0:
             return
         self._sleep = sleep
         # What came before the line above rang no bell.
-        came = sleep != "gathering" and any(
-            sleep == "idle" or item.urgent for item in tuple(self._items)
-        )
-        if not came and not self.closed:
+        if not self._is_over(sleep) and not self.closed:
             with contextlib.suppress(queue.Empty):
                 self._bell.get(timeout=seconds)
         self._sleep = "awake"
+
+    def _is_over(self, sleep: _Sleep) -> bool:
+        """Whether what the thread would wait for has come."""
+        match sleep:
+            case "idle":
+                return bool(self._items)
+            case "pacing":
+                return self._is_urgent()
+            case _:
+                return not self._brings_more

@@ -24,6 +24,7 @@ from orchestrator.clock import Clock
 from orchestrator.errors import PoststreamError, StorageCorrupt, StorageError, StorageFull
 from orchestrator.store.backlog import Backlog, Item, Operation
 from orchestrator.store.database import Database
+from orchestrator.turns import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +75,9 @@ class Writer:
         self._at = at
         self._on_fatal = on_fatal
         self._connection = database.connect()
-        self._backlog = Backlog()
+        self.turns = Turns()
+        """Of the loop on which answers are given."""
+        self._backlog = Backlog(self.turns)
         self._loop = asyncio.get_running_loop()
         self._unmoved = 0
         self._fatal: StorageError | None = None

@@ -15,7 +15,6 @@ from orchestrator.clock import Clock
 from orchestrator.errors import AppendRefused, AttemptClosed
 from orchestrator.events import ArtifactInfo, Draft
 from orchestrator.runtime.recorder import BUFFER_EVENTS, MERGED_BYTES, LogRecorder
-from orchestrator.runtime.turns import Turns
 from orchestrator.store import events, submissions
 from orchestrator.store.database import Database
 from orchestrator.store.events import Appended, RunKey, StoredEvent
@@ -40,7 +39,6 @@ class Bench:
             writer,
             run,
             self._publish,
-            Turns(),
             clock=Clock(),
             active_ms=0,
             log_bytes=0,
@@ -326,7 +324,6 @@ async def test_what_showing_an_event_trips_over_does_not_hold_up_the_run() -> No
             b.writer,
             b.run,
             trip,
-            Turns(),
             clock=Clock(),
             active_ms=0,
             log_bytes=0,

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from orchestrator.runtime.turns import Turns
+from orchestrator.turns import Turns
 
 
 class Watch:
