@@ -69,7 +69,7 @@ class Task(_Table, table=True):
             postgresql_where=_KEYED,
         ),
         Index("ix_task_owner", "owner"),  # lists: SQLite keeps the entries of one owner by id
-        # Only unfinished tasks: counted at each submit, read whole at each start.
+        # Only unfinished tasks: counted for quotas, read whole at each start.
         Index(
             "ix_task_unfinished", "owner", sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED
         ),
