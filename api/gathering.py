@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextvars import Context
-from typing import Any
 from weakref import WeakKeyDictionary
 
 logger = logging.getLogger(__name__)
@@ -30,18 +29,30 @@ class GatheringTransport:
         loop: On which it lives.
     """
 
-    __slots__ = ("_kept", "_loop", "_transport", "_turn", "is_closing")
+    __slots__ = (
+        "_kept", "_loop", "_transport", "_turn", "abort", "can_write_eof", "get_extra_info",
+        "get_protocol", "get_write_buffer_limits", "get_write_buffer_size", "is_closing",
+        "is_reading", "pause_reading", "resume_reading", "set_protocol", "set_write_buffer_limits",
+    )  # fmt: skip
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
         self._loop = loop
         self._turn = _Turn.of(loop)
         self._kept = b""
+        # Whatever sends nothing is as below; a `__getattr__` would slow every attribute down.
+        self.abort = transport.abort
+        self.can_write_eof = transport.can_write_eof
+        self.get_extra_info = transport.get_extra_info
+        self.get_protocol = transport.get_protocol
+        self.get_write_buffer_limits = transport.get_write_buffer_limits
+        self.get_write_buffer_size = transport.get_write_buffer_size
         self.is_closing = transport.is_closing
-
-    def __getattr__(self, name: str) -> Any:
-        """Whatever sends nothing is as below."""
-        return getattr(self._transport, name)
+        self.is_reading = transport.is_reading
+        self.pause_reading = transport.pause_reading
+        self.resume_reading = transport.resume_reading
+        self.set_protocol = transport.set_protocol
+        self.set_write_buffer_limits = transport.set_write_buffer_limits
 
     def write(self, data: bytes) -> None:
         """Send data, at the latest at the end of this turn."""

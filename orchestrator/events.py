@@ -11,6 +11,7 @@ it, and the bytes that are stored are the bytes that are sent, for ever.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -279,6 +280,11 @@ def parse(data: str | bytes) -> Event:
     return EVENT.validate_json(data)
 
 
-def frame(seq: int, type: str, data: str) -> bytes:
-    """The Server-Sent Events frame of a stored event: the same bytes for every reader."""
-    return f"id: {seq}\nevent: {type}\ndata: {data}\n\n".encode()
+def framed(events: Iterable[tuple[int, str, str]]) -> bytes:
+    """The Server-Sent Events frames of stored events: the same bytes for every reader.
+
+    Args:
+        events: Number, type and JSON text of each.
+    """
+    texts = [f"id: {seq}\nevent: {type}\ndata: {data}\n\n" for seq, type, data in events]
+    return "".join(texts).encode()

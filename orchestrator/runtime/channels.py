@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from orchestrator.errors import StorageError, TaskNotFound
-from orchestrator.events import frame
+from orchestrator.events import framed
 from orchestrator.store.events import Appended, FramePage, StoredEvent
 from orchestrator.tasks import END_STATES
 
@@ -155,15 +155,10 @@ class Channels:
     def _extend(self, channel: Channel, events: Sequence[StoredEvent]) -> bytes | None:
         """Keep the frames of new events, and return them; None if they are more than one write."""
         channel.last_seq = events[-1].seq
-        frames = [frame(seq, type, data) for seq, type, data in events]
-        whole = b"".join(frames)
-        fits = len(whole) <= MAX_BYTES and len(frames) <= MAX_FRAMES
-        if fits:
-            self._keep(channel, events[0].seq, channel.last_seq, whole)
-        else:
-            for start, end in _cuts(frames):
-                piece = b"".join(frames[start:end])
-                self._keep(channel, events[start].seq, events[end - 1].seq, piece)
+        whole = framed(events)
+        fits = len(whole) <= MAX_BYTES and len(events) <= MAX_FRAMES
+        for piece in (events,) if fits else _cut(events):
+            self._keep(channel, piece[0].seq, piece[-1].seq, whole if fits else framed(piece))
         while self.bytes > self._max_bytes:
             self._drop_oldest()
         if len(self._ages) > self._kept + MAX_FRAMES:
@@ -325,15 +320,16 @@ class Reader:
         return page.frames
 
 
-def _cuts(frames: Sequence[bytes]) -> Iterator[tuple[int, int]]:
-    """Where to cut frames so that each piece fits one write, or is one frame: starts and ends."""
+def _cut(events: Sequence[StoredEvent]) -> Iterator[Sequence[StoredEvent]]:
+    """Pieces whose frames fit one write, or are one frame."""
     start = size = 0
-    for end, each in enumerate(frames):
-        size += len(each)
+    for end, event in enumerate(events):
+        added = len(framed((event,)))
+        size += added
         if end > start and (size > MAX_BYTES or end - start == MAX_FRAMES):
-            yield start, end
-            start, size = end, len(each)
-    yield start, len(frames)
+            yield events[start:end]
+            start, size = end, added
+    yield events[start:]
 
 
 def _nothing(id: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from sqlmodel import Session
 
 from orchestrator.errors import AppendRefused
-from orchestrator.events import Draft, encode, frame
+from orchestrator.events import Draft, encode, framed
 from orchestrator.store.database import Connection
 from orchestrator.tasks import OWNED_STATES, TaskStatus
 
@@ -185,8 +185,7 @@ def frame_page(connection: Connection, id: int, *, after: int, max_bytes: int) -
     rows = _rows(connection, id, after=after, limit=PAGE_ROWS, max_bytes=max_bytes)
     if not rows:
         return None
-    frames = b"".join([frame(seq, type, data) for seq, type, data in rows])
-    return FramePage(frames, rows[0][0], rows[-1][0], len(rows))
+    return FramePage(framed(rows), rows[0][0], rows[-1][0], len(rows))
 
 
 def _rows(

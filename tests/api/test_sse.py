@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from api import sse
-from orchestrator.events import frame, to_json
+from orchestrator.events import framed, to_json
 
 COMPLETE = {"type": "task_complete", "taskId": "t-1", "seq": 3, "outputs": 1, "failedAgents": []}
 FAILED = {"type": "task_error", "taskId": "t-1", "seq": 3, "error": "it broke", "code": "timeout"}
 
 
-def framed(*events: dict[str, Any]) -> bytes:
-    return b"".join(frame(e["seq"], e["type"], to_json(e)) for e in events)
+def frames_of(*events: dict[str, Any]) -> bytes:
+    return framed((e["seq"], e["type"], to_json(e)) for e in events)
 
 
 def test_an_answer_begins_without_a_blank_line() -> None:
@@ -39,8 +39,8 @@ def test_a_drain_asks_readers_to_come_back_soon() -> None:
 )
 def test_the_end_frame_follows_from_the_last_event(event: dict[str, Any], expected: bytes) -> None:
     progress = {"type": "agent_progress", "seq": 2, "message": "event: error\n\ndata: {}"}
-    assert sse.end_frame("t-1", framed(event)) == expected
-    assert sse.end_frame("t-1", framed(progress, event)) == expected
+    assert sse.end_frame("t-1", frames_of(event)) == expected
+    assert sse.end_frame("t-1", frames_of(progress, event)) == expected
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_the_end_frame_follows_from_the_last_event(event: dict[str, Any], expect
     ],
 )  # fmt: skip
 def test_no_text_of_an_agent_breaks_out_of_the_end_frame(error: str) -> None:
-    end = sse.end_frame("t-1", framed({**FAILED, "error": error}))
+    end = sse.end_frame("t-1", frames_of({**FAILED, "error": error}))
     event, data, *rest = end.decode().split("\n")
     assert event == "event: error"
     assert rest == ["", ""]
@@ -62,10 +62,10 @@ def test_no_text_of_an_agent_breaks_out_of_the_end_frame(error: str) -> None:
 
 def test_only_a_terminal_event_at_the_end_is_kept() -> None:
     progress = {"type": "agent_progress", "seq": 2, "message": "event: task_error"}
-    assert sse.terminal_frame(framed(COMPLETE)) == framed(COMPLETE)
-    assert sse.terminal_frame(framed(progress, FAILED)) == framed(FAILED)
-    assert sse.terminal_frame(framed(progress)) == b""
-    assert sse.terminal_frame(framed(FAILED, progress)) == b""
+    assert sse.terminal_frame(frames_of(COMPLETE)) == frames_of(COMPLETE)
+    assert sse.terminal_frame(frames_of(progress, FAILED)) == frames_of(FAILED)
+    assert sse.terminal_frame(frames_of(progress)) == b""
+    assert sse.terminal_frame(frames_of(FAILED, progress)) == b""
 
 
 def test_streams_are_neither_cached_nor_buffered_nor_sniffed() -> None:

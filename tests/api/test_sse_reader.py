@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from api.sse_reader import SseMessage, SseReader, SseTooLarge
-from orchestrator.events import frame
+from orchestrator.events import framed
 
 BOM = b"\xef\xbb\xbf"
 
@@ -15,7 +15,10 @@ def message(data: str, event: str = "message", id: str | None = None) -> SseMess
 
 
 CASES: dict[str, tuple[bytes, list[SseMessage]]] = {
-    "one of ours": (frame(7, "task_created", '{"a":1}'), [message('{"a":1}', "task_created", "7")]),
+    "one of ours": (
+        framed([(7, "task_created", '{"a":1}')]),
+        [message('{"a":1}', "task_created", "7")],
+    ),
     "our whole answer": (
         (
             b": keep-alive\nretry: 3000\nid: 1\nevent: a\ndata: x\n\n: keep-alive\n"

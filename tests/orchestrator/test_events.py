@@ -18,7 +18,7 @@ from orchestrator.events import (
     Event,
     cleaned,
     encode,
-    frame,
+    framed,
     parse,
     to_json,
 )  # fmt: skip
@@ -246,7 +246,7 @@ def test_times_are_utc_with_milliseconds(ms: int, text: str) -> None:
 
 
 def test_a_frame_has_three_lines_and_line_feeds_only() -> None:
-    assert frame(3, "t", '{"a":1}') == b'id: 3\nevent: t\ndata: {"a":1}\n\n'
+    assert framed([(3, "t", '{"a":1}')]) == b'id: 3\nevent: t\ndata: {"a":1}\n\n'
 
 
 # -- output that tries to be something else -----------------------------------------------------
@@ -296,7 +296,7 @@ async def test_any_text_is_the_same_text_in_one_event_or_its_pieces(name: str, k
 def test_any_text_is_one_line_of_a_stream(name: str) -> None:
     text = TEXTS[name]
     draft = Draft("agent_progress", {"agentRole": "a", "attempt": 1, "message": text}, 0)
-    data = frame(1, "agent_progress", numbered(draft, 1))
+    data = framed([(1, "agent_progress", numbered(draft, 1))])
     assert split_frames(data) == [data]
     assert parse_frames([data])[0]["message"] == text
     assert len(data.decode().splitlines()) == 4  # also for readers that know too many line ends

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from orchestrator.errors import StorageError, TaskNotFound
-from orchestrator.events import frame
+from orchestrator.events import framed
 from orchestrator.runtime.channels import MAX_BYTES, MAX_FRAMES, PIECE_BYTES, Channels, Reader
 from orchestrator.store.events import Appended, FramePage, StoredEvent
 
@@ -30,8 +30,7 @@ class Log:
             return None
         while len(events) > 1 and sum(len(event.data) + 100 for event in events) > MAX_BYTES:
             events.pop()
-        frames = b"".join(frame(*event) for event in events)
-        return FramePage(frames, events[0].seq, events[-1].seq, len(events))
+        return FramePage(framed(events), events[0].seq, events[-1].seq, len(events))
 
     def commit(self, count: int = 1, *, size: int = 10) -> list[StoredEvent]:
         """Store events that nobody was told of yet."""
@@ -53,7 +52,7 @@ class Log:
         return reader
 
     def frames(self, after: int = 0) -> bytes:
-        return b"".join(frame(*event) for event in self.events[after:])
+        return framed(self.events[after:])
 
 
 async def soon(reader: Reader) -> bytes | None:
