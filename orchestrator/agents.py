@@ -9,7 +9,8 @@ is done at least once: after a crash or a failure another attempt may run, and s
 from __future__ import annotations
 
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from orchestrator.errors import FieldError, InvalidRequest
@@ -36,8 +37,7 @@ class AgentResult:
     """What it consumed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AgentOutput:
+class AgentOutput(NamedTuple):
     """What an earlier agent of the same task delivered."""
 
     text: str = ""
@@ -47,15 +47,14 @@ class AgentOutput:
     artifacts: tuple[ArtifactInfo, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskInfo:
+class TaskInfo(NamedTuple):
     """The task an agent works for."""
 
     task_id: str
     title: str
     description: str
     provider: str | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = MappingProxyType({})
 
 
 class AgentContext:

@@ -11,9 +11,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from functools import partial
 from typing import Any, Literal
 
 from orchestrator.agents import Agent, AgentContext, AgentOutput, AgentResult, Registration
+from orchestrator.deadlines import Deadlines
 from orchestrator.errors import (
     AgentError,
     AppendRefused,
@@ -46,6 +48,7 @@ class Attempt:
         context: What it is given.
         reporter: The voice behind that context.
         recorder: Where the start is stored.
+        deadlines: Where its timeout waits.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Attempt:
         context: AgentContext,
         reporter: Reporter,
         recorder: Recorder,
+        deadlines: Deadlines,
     ) -> None:
         self._options = options
         self._registration = registration
@@ -62,7 +66,8 @@ class Attempt:
         self.reporter = reporter
         """The voice behind that context."""
         self._recorder = recorder
-        self._loop = asyncio.get_running_loop()
+        self._deadlines = deadlines
+        self._loop = deadlines.loop
         self._stop: Stop | None = None
         self._final = False  # the task ends: nothing is tried again
         self._signal: asyncio.Future[None] | None = None
@@ -103,12 +108,11 @@ class Attempt:
             start = start_event(self._registration, context.attempt, clock.wall_ms())
             await self._recorder.record(start)
         started = clock.monotonic()
+        changed = self._changed()
         agent_task = self.agent_task = self._loop.create_task(
-            _guarded(self._registration.agent, context),
-            name=f"agent {context.role} of {context.task.task_id}",
+            _guarded(self._registration.agent, context, changed)
         )
-        agent_task.add_done_callback(self._wake)
-        await self._watch(agent_task)
+        await self._watch(agent_task, changed)
         try:
             if (failure := self._failure(agent_task)) is not None:
                 return failure
@@ -143,23 +147,24 @@ class Attempt:
         }
         return self.reporter.draft("agent_error", fields)
 
-    async def _watch(self, agent_task: asyncio.Task[Any]) -> None:
+    async def _watch(self, agent_task: asyncio.Task[Any], changed: asyncio.Future[None]) -> None:
         """Wait until the agent has ended, or was stopped and its grace is over."""
         timeout = self._registration.options.timeout_seconds
-        timer = None
+        deadline = None
         if timeout is not None:
-            timer = self._loop.call_later(timeout, self.stop, "attempt_timeout")
+            deadline = self._deadlines.after(timeout, partial(self.stop, "attempt_timeout"))
         try:
-            while self._stop is None and not agent_task.done():
-                await self._changed()
+            if self._stop is None:
+                await changed
         finally:
-            if timer is not None:
-                timer.cancel()
+            if deadline is not None:
+                self._deadlines.cancel(deadline)
         if not agent_task.done():
             await self._end(agent_task)
 
     async def _end(self, agent_task: asyncio.Task[Any]) -> None:
         """Cancel the agent until it has ended, or its grace is over."""
+        agent_task.add_done_callback(self._wake)  # if cancelled before its first step, it is mute
         clock = self._options.clock
         left = self._options.cancel_grace_seconds
         deadline = clock.monotonic() + left
@@ -288,7 +293,13 @@ def _delivery(outcome: Outcome, execution_ms: int) -> dict[str, Any]:
     return fields
 
 
-async def _guarded(agent: Agent, context: AgentContext) -> AgentResult | None:
+async def _guarded(
+    agent: Agent, context: AgentContext, ended: asyncio.Future[None]
+) -> AgentResult | None:
+    """Run the agent, and say when it has ended: whoever waits finds its task done.
+
+    That takes a turn of the loop less than a callback of the task would.
+    """
     try:
         return await agent.run(context)
     except (SystemExit, KeyboardInterrupt) as error:
@@ -296,3 +307,6 @@ async def _guarded(agent: Agent, context: AgentContext) -> AgentResult | None:
         raise AgentError(f"The agent called for an exit ({type(error).__name__}).") from error
     except AttemptClosed:
         raise asyncio.CancelledError from None
+    finally:
+        if not ended.done():
+            ended.set_result(None)

@@ -10,6 +10,7 @@ import asyncio
 import os
 import random
 import time
+from collections.abc import Callable
 
 ALIKE = 64  # ids in a row that begin alike; 90 random bits of each tell them apart
 
@@ -39,8 +40,9 @@ class Clock:
 
     def __init__(self, entropy: random.Random | None = None) -> None:
         self.entropy = entropy or PooledEntropy()
-        self._beginning = self._left = 0
-        self._loop_time = _running_loops_time
+        self._beginning, self._left = "", 0
+        self.monotonic: Callable[[], float] = _running_loops_time
+        """Seconds on the loop's clock, for durations; never jumps back."""
 
     def bind(self) -> None:
         """Measure with the loop that runs now, whichever runs later.
@@ -48,15 +50,11 @@ class Clock:
         A process that lives on one loop need not ask each time which one it is: that is a system
         call.
         """
-        self._loop_time = asyncio.get_running_loop().time
+        self.monotonic = asyncio.get_running_loop().time
 
     def wall_ms(self) -> int:
         """Milliseconds since 1970 UTC, for timestamps; may jump."""
         return time.time_ns() // 1_000_000
-
-    def monotonic(self) -> float:
-        """Seconds on the loop's clock, for durations; never jumps back."""
-        return self._loop_time()
 
     def task_id(self) -> str:
         """A new UUID v4.
@@ -65,13 +63,15 @@ class Clock:
         index, and a commit of many tasks writes a few of its pages instead of one for each.
         """
         if not self._left:
-            self._beginning, self._left = self.entropy.getrandbits(32) << 96, ALIKE
+            self._beginning, self._left = f"{self.entropy.getrandbits(32):08x}", ALIKE
         self._left -= 1
-        bits = self._beginning | self.entropy.getrandbits(96)
-        # Version 4 and variant, as RFC 9562 puts them; building a uuid.UUID takes three times this.
-        bits = bits & ~(0xF000 << 64) | (4 << 76)
-        text = f"{bits & ~(0xC000 << 48) | (0x8000 << 48):032x}"
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+        rest = f"{self.entropy.getrandbits(92):023x}"
+        # Version 4 and variant, as RFC 9562 puts them; building a uuid.UUID takes five times this.
+        variant = _VARIANTS[rest[7]]
+        return f"{self._beginning}-{rest[:4]}-4{rest[4:7]}-{variant}{rest[8:11]}-{rest[11:]}"
+
+
+_VARIANTS = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))  # two of the four bits are fixed
 
 
 def _running_loops_time() -> float:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.agents import AgentRegistry, Registration
+from orchestrator.agents import AgentRegistry, Registration, Team
 from orchestrator.events import Draft
 from orchestrator.outcomes import RunResult
 from orchestrator.tasks import TaskRequest, TaskStatus
 
 
-def created_event(registry: AgentRegistry, request: TaskRequest, at_ms: int) -> Draft:
-    """The first event of a task."""
+def created_event(team: Team, request: TaskRequest, at_ms: int) -> Draft:
+    """The first event of a task, whose agents are this team."""
     fields = {
         "title": request.shown_title,
         "selectedAgents": request.selected_agents,
         "executionMode": request.mode,
-        "agents": registry.team(request.selected_agents).infos,
+        "agents": team.infos,
     }
     return Draft("task_created", fields, at_ms)
 

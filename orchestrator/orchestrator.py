@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from orchestrator.agents import AgentRegistry
 from orchestrator.clock import Clock
+from orchestrator.deadlines import Deadlines
 from orchestrator.errors import CallbackFailed
 from orchestrator.milestones import created_event, terminal_event
 from orchestrator.options import RunOptions
@@ -83,7 +84,8 @@ class Orchestrator:
         self.options.registry.check(request.selected_agents)
         task_id = self.options.clock.task_id()
         recorder = CallbackRecorder(task_id, progress_callback)
-        run = TaskRun(self.options, task_info(task_id, request), request, recorder)
+        deadlines = Deadlines(asyncio.get_running_loop())
+        run = TaskRun(self.options, task_info(task_id, request), request, recorder, deadlines)
         started = self.options.clock.monotonic()
         driving = asyncio.create_task(self._drive(run, request, recorder))
         try:
@@ -111,9 +113,8 @@ class Orchestrator:
 
     async def _drive(self, run: TaskRun, request: TaskRequest, recorder: Recorder) -> RunResult:
         try:
-            await recorder.record(
-                created_event(self.options.registry, request, self.options.clock.wall_ms())
-            )
+            team = self.options.registry.team(request.selected_agents)
+            await recorder.record(created_event(team, request, self.options.clock.wall_ms()))
             return await run.drive()
         except CallbackFailed:
             return run.broken_result()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from orchestrator.agents import AgentOutput
@@ -16,6 +16,8 @@ Stop = Literal[
 """Why something that runs is stopped. ``timeout`` is the task's, ``attempt_timeout`` the agent's
 own; ``stuck``: nothing was heard of the task; ``lost``: the log takes no more of it."""
 
+NO_OUTPUT = AgentOutput()
+
 INTERRUPTIONS: tuple[Stop, ...] = ("pause", "hand_back")
 """Stops after which an agent runs again, later or elsewhere."""
 
@@ -25,7 +27,7 @@ class Outcome:
     """How an attempt ended."""
 
     status: Literal["success", "error", "timeout", "cancelled"]
-    output: AgentOutput = field(default_factory=AgentOutput)
+    output: AgentOutput = NO_OUTPUT
     usage: Usage | None = None
     error: str = ""
     code: str = ""

@@ -10,12 +10,14 @@ import asyncio
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import orjson
 
 from orchestrator.agents import AgentContext, AgentOutput, TaskInfo
 from orchestrator.attempts import Attempt
+from orchestrator.deadlines import Deadlines
 from orchestrator.events import Usage
 from orchestrator.options import RunOptions
 from orchestrator.outcomes import INTERRUPTIONS, Outcome, RunResult, Stop
@@ -58,6 +60,7 @@ class TaskRun:
         task: The task.
         request: What was asked for.
         recorder: Where events go.
+        deadlines: Where its timeout waits.
         progress: How far the task has come; goes on with the run.
     """
 
@@ -67,12 +70,14 @@ class TaskRun:
         task: TaskInfo,
         request: TaskRequest,
         recorder: Recorder,
+        deadlines: Deadlines,
         progress: Progress | None = None,
     ) -> None:
         self._options = options
         self._task = task
         self._request = request
         self._recorder = recorder
+        self._deadlines = deadlines
         self._plan = request.plan
         self._progress = progress or Progress()
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -129,7 +134,7 @@ class TaskRun:
             AppendRefused: The log takes nothing of this run any more; its agents were stopped.
             CallbackFailed: The caller's callback raised; its agents were stopped.
         """
-        timers = self._arm()
+        armed = self._arm()
         self._check_budget()
         try:
             while (ready := self._ready()) or self._running:
@@ -140,25 +145,25 @@ class TaskRun:
                     self._start(role)
                 await self._sleep()
         finally:
-            for timer in timers:
-                timer.cancel()
+            for deadline in armed:
+                self._deadlines.cancel(deadline)
         if self._broken is not None:
             raise self._broken
         return self._result()
 
-    def _arm(self) -> list[asyncio.TimerHandle]:
-        loop, now = asyncio.get_running_loop(), self._options.clock.monotonic()
+    def _arm(self) -> list[int]:
+        now = self._options.clock.monotonic()
         if self._began is None:
             self._began = now
         used = self._progress.active_seconds + now - self._began
         timeout = self._request.timeout_seconds or self._options.task_timeout_seconds
-        timers = []
+        armed = []
         if timeout is not None:
-            timers.append(loop.call_later(max(0.0, timeout - used), self.stop, "timeout"))
+            armed.append(self._deadlines.after(timeout - used, partial(self.stop, "timeout")))
         budget = self._request.budget
         if budget is not None and budget.seconds is not None:
-            timers.append(loop.call_later(max(0.0, budget.seconds - used), self.stop, "budget"))
-        return timers
+            armed.append(self._deadlines.after(budget.seconds - used, partial(self.stop, "budget")))
+        return armed
 
     @property
     def _starts_nothing(self) -> bool:
@@ -234,7 +239,9 @@ class TaskRun:
             self._task, role, number, self._request.inputs or {}, dict(progress.outputs),
             progress.checkpoints.get(role), reporter,
         )  # fmt: skip
-        return Attempt(options, options.registry[role], context, reporter, self._recorder)
+        return Attempt(
+            options, options.registry[role], context, reporter, self._recorder, self._deadlines
+        )
 
     def _is_last(self, role: str, outcome: Outcome) -> bool:
         """Whether nothing more is started or runs once this outcome of a role stands."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import graphlib
 import hashlib
 import math
 import re
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -100,9 +99,6 @@ class Budget(BaseModel):
     seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
 
-_Request = TypeVar("_Request", bound="TaskRequest")
-
-
 class TaskRequest(BaseModel):
     """What a client asks for: the body of every submit route.
 
@@ -186,14 +182,14 @@ class TaskRequest(BaseModel):
             return self.on_agent_error == "stop"
         return self.mode != "parallel"
 
-    @functools.cached_property
+    @property
     def plan(self) -> Plan:
         """The order in which its agents may start."""
         roles, mode = tuple(self.selected_agents), self.mode
         most = 1 if mode == "sequential" else min(len(roles), self.max_parallel or len(roles))
         return Plan(roles, most, self.stops_on_error, self.depends_on or {})
 
-    @functools.cached_property
+    @property
     def shown_title(self) -> str:
         """The title, else the first line of the description, cut at 80 characters."""
         if self.title is not None:
@@ -201,22 +197,9 @@ class TaskRequest(BaseModel):
         line = self.description.strip().splitlines()
         return (line[0].strip() if line else self.description)[:80]
 
-    def __copy__(self) -> Self:
-        return _without_caches(super().__copy__())
-
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        return _without_caches(super().__deepcopy__(memo))
-
     def to_json(self) -> str:
         """The request as it is stored, absent values left out."""
         return self.model_dump_json(by_alias=True, exclude_none=True)
-
-
-def _without_caches(copied: _Request) -> _Request:
-    """`model_copy` may change what the cached properties were made of."""
-    for name in ("plan", "shown_title"):
-        copied.__dict__.pop(name, None)
-    return copied
 
 
 def body_hash(body: Any) -> str:

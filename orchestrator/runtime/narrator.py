@@ -61,11 +61,11 @@ class Narrator:
         self._idle_timer: asyncio.TimerHandle | None = None
         self._last_end = 0.0
 
-    def run_began(self, task_id: str, owner: str, request: TaskRequest, *, waiting: int) -> None:
+    def run_began(self, task: TaskInfo, owner: str, request: TaskRequest, *, waiting: int) -> None:
         """A run has its slot and begins.
 
         Args:
-            task_id: Its task.
+            task: Its task.
             owner: Whose it is.
             request: What was asked for.
             waiting: How many tasks wait behind it.
@@ -74,14 +74,14 @@ class Narrator:
             self._idle = False
             self._log.add(0, "info", "Found %s.", _counted(waiting + 1))
         # A run of this task that was lost may not have come to its end yet.
-        if (lost := self._slots.pop(task_id, None)) is not None and lost.number:
+        if (lost := self._slots.pop(task.task_id, None)) is not None and lost.number:
             heapq.heappush(self._free, lost.number)
         number = heapq.heappop(self._free) if self._free else 0
-        task = TaskName(task_id, request.shown_title, owner)
-        self._slots[task_id] = Slot(number, task, self._clock.monotonic())
+        name = TaskName(task.task_id, task.title, owner)
+        self._slots[task.task_id] = Slot(number, name, self._clock.monotonic())
         self._log.add(
             number, "info", "started: %s (%s)", ", ".join(request.selected_agents), request.mode,
-            task=task,
+            task=name,
         )  # fmt: skip
 
     def run_ended(self, task_id: str, status: str, *, why: str = "") -> None:

@@ -188,11 +188,12 @@ class Submitter:
     def _new_task(
         self, request: TaskRequest, owner: str, key: str | None, body_hash: str | None
     ) -> NewTask:
-        now = self._clock.wall_ms()
-        created = created_event(self._options.registry, request, now)
+        now, registry = self._clock.wall_ms(), self._options.registry
+        team = registry.team(request.selected_agents)
+        created = created_event(team, request, now)
         if (seconds := self._estimates.of(request)) is not None:
             created.fields["estimatedSeconds"] = seconds
-        text, team = request.to_json(), self._options.registry.team(request.selected_agents)
+        text = request.to_json()
         claimed = self._worker.reserve(owner)  # last: what raises must not leave with a slot
         return NewTask(
             task_id=self._clock.task_id(),
@@ -205,7 +206,7 @@ class Submitter:
             quotas=self._quotas,
             node=self._node if claimed else None,
             created=created,
-            starts=first_starts(self._options.registry, request, now) if claimed else (),
+            starts=first_starts(registry, request, now) if claimed else (),
             now=now,
         )
 

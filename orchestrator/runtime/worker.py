@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from orchestrator.activity import ActivityLog
+from orchestrator.deadlines import Deadlines
 from orchestrator.errors import AppendRefused, StorageError, StorageFull
 from orchestrator.milestones import terminal_event
 from orchestrator.options import RunOptions
@@ -78,6 +79,7 @@ class Worker:
         self._node = node
         self._clock = options.clock
         self._loop = asyncio.get_running_loop()
+        self._deadlines = Deadlines(self._loop)
         self.slots = settings.max_concurrent_tasks
         """How many tasks run at once."""
         self._taken = 0
@@ -280,14 +282,15 @@ class Worker:
         self, run: Run, claimed: Claimed, request: TaskRequest | None, begun: Sequence[str]
     ) -> str:
         try:
-            if request is not None:  # just submitted: nothing ran yet
-                progress = Progress(begun=set(begun))
+            if request is not None:  # just submitted: nothing ran yet, and the agents are here
+                task_run = self._begin(run, request, Progress(begun=set(begun)))
+                result = await task_run.drive()
             else:
                 request = TaskRequest.model_validate_json(claimed.request)
                 progress = await self._database.read(partial(load_progress, id=run.key.id))
                 progress.active_seconds = claimed.active_ms / 1000
-            task_run = self._begin(run, request, progress)
-            result = self._missing_agent(request, progress) or await task_run.drive()
+                task_run = self._begin(run, request, progress)
+                result = self._missing_agent(request, progress) or await task_run.drive()
             while result.status not in END_STATES:
                 status = await self._let_go(run, result)
                 if status not in OWNED_STATES:
@@ -318,10 +321,11 @@ class Worker:
         )  # fmt: skip
 
     def _begin(self, run: Run, request: TaskRequest, progress: Progress) -> TaskRun:
-        task_id = run.key.task_id
-        self._narrator.run_began(task_id, run.owner, request, waiting=len(self._dispatcher))
-        info = task_info(task_id, request)
-        task_run = run.begin(TaskRun(self._options, info, request, run.recorder, progress))
+        task = task_info(run.key.task_id, request)
+        self._narrator.run_began(task, run.owner, request, waiting=len(self._dispatcher))
+        task_run = run.begin(
+            TaskRun(self._options, task, request, run.recorder, self._deadlines, progress)
+        )
         if self.handing_back:
             task_run.stop("hand_back")
         return task_run

@@ -145,8 +145,9 @@ def _insert(
     cursor = connection.execute(
         _INSERT,
         (
-            new.task_id, new.owner, request.shown_title, request.description, new.text, new.agents,
-            to_json(request.metadata) if request.metadata else "{}", request.job_type or "manual",
+            new.task_id, new.owner, new.created.fields["title"], request.description, new.text,
+            new.agents, to_json(request.metadata) if request.metadata else "{}",
+            request.job_type or "manual",
             # The driver takes as long for a None as for ten numbers; what is never empty has none.
             request.trigger_source or "", request.priority or 0, status, epoch,
             new.node if epoch else None, len(stored), sum([len(e.data) for e in stored]),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from orchestrator.agents import AgentContext, AgentOptions, AgentRegistry, AgentResult
+from orchestrator.deadlines import Deadlines
 from orchestrator.errors import AgentError, AttemptClosed, CallbackFailed, InvalidRequest
 from orchestrator.events import AgentFailed, AgentStart, Event, TaskFailed, Usage
 from orchestrator.orchestrator import Orchestrator
@@ -272,8 +273,9 @@ async def test_a_budget_that_was_spent_in_an_earlier_run_starts_nothing() -> Non
     task = request("a", "b", budget={"tokens": 10})
     earlier = Progress(outputs={}, spent=Usage(input_tokens=10))
     run = TaskRun(
-        Orchestrator(team(a=hang, b=hang)).options, task_info("t", task), task, recorder, earlier
-    )
+        Orchestrator(team(a=hang, b=hang)).options, task_info("t", task), task, recorder,
+        Deadlines(asyncio.get_running_loop()), earlier,
+    )  # fmt: skip
     result = await asyncio.wait_for(run.drive(), 5)
     assert (result.status, result.code) == (TaskStatus.FAILED, "budget_exhausted")
 
@@ -286,6 +288,7 @@ async def test_the_time_earlier_runs_took_counts() -> None:
         task_info("t", task),
         task,
         CallbackRecorder("t", None),
+        Deadlines(asyncio.get_running_loop()),
         earlier,
     )
     result = await asyncio.wait_for(run.drive(), 5)

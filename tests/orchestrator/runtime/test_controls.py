@@ -83,8 +83,10 @@ class Shifted(Clock):
 
     seconds = 0.0
 
-    def monotonic(self) -> float:
-        return super().monotonic() + self.seconds
+    def bind(self) -> None:
+        super().bind()
+        loops = self.monotonic
+        self.monotonic = lambda: loops() + self.seconds
 
 
 # -- pause and resume ---------------------------------------------------------------------------

@@ -56,7 +56,7 @@ async def left_behind(
     task = request(*roles, after=list(after) or None, **(fields or {}))
     now = clock.wall_ms()
     claimed = status in ("running", "pausing", "cancelling", "completed")
-    created = created_event(TEAM, task, now)
+    created = created_event(TEAM.team(task.selected_agents), task, now)
     agents = [dict(agent, kind="python") for agent in created.fields["agents"]]
     new = NewTask(
         task_id=clock.task_id(), owner=OWNER, request=task, text=task.to_json(),
