@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator
 from urllib.parse import quote
 
 from api.endpoint import NO_STORE, NOSNIFF, Call
-from api.outlet import outlet_of
 from api.streaming import UNDRAINED_SECONDS
 
 logger = logging.getLogger(__name__)
@@ -62,7 +61,7 @@ async def _send(call: Call, piece: bytes, *, last: bool = False) -> bool:
             await call.send({"type": "http.response.body", "body": piece, "more_body": not last})
     except TimeoutError:
         logger.info("a download was not taken", extra={"path": call.scope["path"]})
-        outlet_of(call.scope, call.send)[0].abort()
+        call.outlet.abort()
         return False
     return True
 

@@ -17,7 +17,7 @@ from api.auth import EXECUTE, Principal
 from api.components import Components
 from api.errors import Forbidden, Header, InvalidParameter, MethodNotAllowed, Unauthorized
 from api.headers import parse_cursor, query_values
-from api.outlet import outlet_of
+from api.outlet import Outlet, outlet_of
 from api.problems import send_problem
 from orchestrator.errors import TaskNotFound
 
@@ -35,18 +35,22 @@ class Call:
         scope: The request.
         receive: Its body.
         send: Its answer.
+        outlet: Where the answer goes.
     """
 
-    __slots__ = ("components", "principal", "receive", "scope", "send")
+    __slots__ = ("components", "outlet", "principal", "receive", "scope", "send")
 
     principal: Principal
     """Who calls; not set on routes that are open to everybody."""
 
-    def __init__(self, components: Components, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(
+        self, components: Components, scope: Scope, receive: Receive, send: Send, outlet: Outlet
+    ) -> None:
         self.components = components
         self.scope = scope
         self.receive = receive
         self.send = send
+        self.outlet = outlet
 
     @property
     def headers(self) -> list[Header]:
@@ -162,7 +166,7 @@ class Endpoint:
         outlet, send = outlet_of(scope, send)
         try:
             rule = self._rules.get(scope["method"]) or self._other_rule(scope["method"])
-            call = Call(self._components(), scope, receive, send)
+            call = Call(self._components(), scope, receive, send, outlet)
             if rule.scope is not None:
                 call.principal = await _principal(call, rule)
                 call.principal.require(rule.scope)
@@ -191,7 +195,7 @@ class Endpoint:
         return [*allowed, "HEAD"] if get is not None and not get.streams else allowed
 
 
-async def _principal(call: Call, rule: Rule) -> Principal:
+def _principal(call: Call, rule: Rule) -> Awaitable[Principal]:
     """Who calls, by its token or, where the route takes one, its ticket."""
     headers, query_string = call.headers, call.scope["query_string"]
     if rule.ticket is not None and query_string:
@@ -200,10 +204,8 @@ async def _principal(call: Call, rule: Rule) -> Principal:
             raise Unauthorized("The ticket is given more than once.")
         if tickets:
             opens = rule.ticket.format(**call.scope.get("path_params", {}))
-            return await call.components.tickets.authenticate(
-                tickets[0], opens, headers, query_string
-            )
-    return await call.components.authenticator.authenticate_patiently(headers, query_string)
+            return call.components.tickets.authenticate(tickets[0], opens, headers, query_string)
+    return call.components.authenticator.authenticate_patiently(headers, query_string)
 
 
 async def _refuse_reader(call: Call) -> None:

@@ -11,18 +11,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
-
-from starlette.types import Receive, Scope, Send
+from typing import TYPE_CHECKING, Protocol
 
 from api import sse
-from api.auth import ADMIN, Principal
+from api.auth import ADMIN
 from api.errors import Header
-from api.outlet import Outlet, outlet_of
 from api.places import Place, Places
 from api.wire import chunked
 from orchestrator.activity import ActivityLog
 from orchestrator.errors import TaskNotFound
+
+if TYPE_CHECKING:
+    from api.endpoint import Call
 
 log = ActivityLog(__name__).line
 
@@ -64,33 +64,28 @@ class Stream:
     """One answer. Made by `Streams.serve`."""
 
     __slots__ = (
-        "_now", "_outlet", "_receive", "_send", "_watching", "gone", "last_sent", "principal",
-        "reader", "sending", "task_id",
+        "_call", "_now", "_watching", "gone", "last_sent", "principal", "reader", "sending",
+        "task_id",
     )  # fmt: skip
 
-    def __init__(
-        self, task_id: str, reader: Cursor, principal: Principal, receive: Receive, send: Send,
-        outlet: Outlet, now: Callable[[], float],
-    ) -> None:  # fmt: skip
-        self._receive = receive
-        self._send = send
+    def __init__(self, task_id: str, reader: Cursor, call: Call, now: Callable[[], float]) -> None:
+        self._call = call
         self._now = now
         self._watching: asyncio.Task[None] | None = None
         self.task_id = task_id
         self.reader = reader
-        self.principal = principal
+        self.principal = call.principal
         self.last_sent = now()
         self.sending = False
         self.gone = ""
         """Why it ends early; empty while it goes on."""
-        self._outlet = outlet
         reader.follow(self._push)
 
     async def send(self, body: bytes, *, last: bool = False) -> None:
         """Send a piece of the body; waits while the client does not keep up."""
         self.last_sent = self._now()
         self.sending = True
-        await self._send({"type": "http.response.body", "body": body, "more_body": not last})
+        await self._call.send({"type": "http.response.body", "body": body, "more_body": not last})
         self.sending = False
 
     def leave(self, why: str) -> None:
@@ -110,18 +105,18 @@ class Stream:
         self.reader.close()
 
     async def _watch(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
+        while (await self._call.receive())["type"] != "http.disconnect":
             pass
         self.leave("disconnected")
 
     def abort(self) -> None:
         """End the connection: only that frees what waits to be sent."""
         self.leave("undrained")
-        self._outlet.abort()
+        self._call.outlet.abort()
 
     def _push(self, frames: bytes) -> bool:
         """Send frames without a step of the coroutine that serves the stream."""
-        if self.gone or not self._outlet.push(_chunks.of(frames)):
+        if self.gone or not self._call.outlet.push(_chunks.of(frames)):
             return False
         self.last_sent = self._now()
         return True
@@ -178,33 +173,21 @@ class Streams:
         return Place(self.places, owner)
 
     async def serve(
-        self,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        *,
-        task_id: str,
-        reader: Cursor,
-        principal: Principal,
-        headers: list[Header],
+        self, call: Call, *, task_id: str, reader: Cursor, headers: list[Header]
     ) -> None:
         """Answer a request with everything behind the reader's cursor, until the task's end.
 
         Args:
-            scope: The request, whose body was read.
-            receive: For the disconnect.
-            send: For the answer.
+            call: The request, whose body was read; the stream ends with its token.
             task_id: The task.
             reader: Closed at the end.
-            principal: Who reads; the stream ends with the token.
             headers: Header fields beside those of every stream.
         """
-        outlet, send = outlet_of(scope, send)
-        stream = Stream(task_id, reader, principal, receive, send, outlet, self._loop.time)
+        stream = Stream(task_id, reader, call, self._loop.time)
         self._enter(stream)
         log("reader came", {"task_id": task_id, "after": reader.cursor})
         try:
-            await send(
+            await call.send(
                 {"type": "http.response.start", "status": 200, "headers": [*sse.HEADERS, *headers]}
             )
             await _send_all(stream)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Callable
 
 from api.bodies import parse_task_request, read_json
 from api.endpoint import Call
@@ -39,10 +39,7 @@ async def stream(call: Call) -> None:
             await call.answer_nothing(headers=headers)
             return
         place.keep()
-        await streams.serve(
-            call.scope, call.receive, call.send,
-            task_id=submission.task_id, reader=reader, principal=call.principal, headers=headers,
-        )  # fmt: skip
+        await streams.serve(call, task_id=submission.task_id, reader=reader, headers=headers)
 
 
 async def execute(call: Call) -> None:
@@ -83,7 +80,9 @@ async def agents(call: Call) -> None:
     await call.answer({"agents": entries, "executionModes": modes, "providers": []})
 
 
-async def _submit(call: Call, *, attach: bool, **options: Any) -> tuple[Submission, int | None]:
+async def _submit(
+    call: Call, *, attach: bool, admit: Callable[[], None] = lambda: None
+) -> tuple[Submission, int | None]:
     """Parse, store, and find a repeat; also the cursor that came with it."""
     key = parse_idempotency_key(header_values(call.headers, b"idempotency-key"))
     after = parse_cursor(header_values(call.headers, b"last-event-id"))
@@ -100,7 +99,7 @@ async def _submit(call: Call, *, attach: bool, **options: Any) -> tuple[Submissi
         body_hash=None if key is None else body_hash(body),
         attach=attach,
         after=after,
-        **options,
+        admit=admit,
     )
     return submission, after
 

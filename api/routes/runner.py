@@ -60,10 +60,7 @@ async def logs(call: Call) -> None:
     with streams.place(call.principal.subject) as place:
         place.take()
         reader = call.components.service.runner.log.follow(call.owner, after=after)
-        await streams.serve(
-            call.scope, call.receive, call.send,
-            task_id=LOG_NAME, reader=reader, principal=call.principal, headers=[],
-        )  # fmt: skip
+        await streams.serve(call, task_id=LOG_NAME, reader=reader, headers=[])
 
 
 async def _status(call: Call) -> dict[str, Any]:

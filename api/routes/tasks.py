@@ -65,11 +65,8 @@ async def stream(call: Call) -> None:
             reader.close()
             await call.answer_nothing()
             return
-        await streams.serve(
-            call.scope, call.receive, call.send,
-            task_id=task_id, reader=reader, principal=call.principal,
-            headers=[(b"x-task-id", task_id.encode())],
-        )  # fmt: skip
+        headers = [(b"x-task-id", task_id.encode())]
+        await streams.serve(call, task_id=task_id, reader=reader, headers=headers)
 
 
 async def events(call: Call) -> None:

@@ -126,8 +126,10 @@ def _unnamed(value: Any, schema: Any, document: Any, at: str = "") -> list[str]:
 async def test_the_document_knows_where_it_is_mounted() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         from api.endpoint import Call
+        from api.outlet import Outlet
 
-        await document(Call(None, {**scope, "root_path": "/tasks"}, receive, send))  # type: ignore[arg-type]
+        below = {**scope, "root_path": "/tasks"}
+        await document(Call(None, below, receive, send, Outlet()))  # type: ignore[arg-type]
 
     answer = await call(app, make_scope(path="/openapi.json"))
     assert answer.json()["servers"] == [{"url": "/tasks"}]
