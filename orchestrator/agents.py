@@ -274,10 +274,15 @@ class AgentRegistry:
         return role in self._registrations
 
     def team(self, roles: Sequence[str]) -> Team:
-        """Registered agents in this order; KeyError when there is no such agent."""
+        """Registered agents in this order.
+
+        Raises:
+            InvalidRequest: One of them does not exist or is unavailable.
+        """
         key = tuple(roles)
         team = self._teams.get(key)
         if team is None:
+            self.check(key)
             team = self._team(key)
             if len(self._teams) >= MAX_TEAMS:
                 self._teams.clear()
@@ -298,7 +303,7 @@ class AgentRegistry:
         cards = [{**info, "kind": kind} for info, kind in zip(infos, kinds, strict=True)]
         return Team(infos, to_json(cards))
 
-    def check(self, roles: list[str]) -> None:
+    def check(self, roles: Sequence[str]) -> None:
         """Raise `InvalidRequest` unless every role can be run now."""
         errors = []
         for index, role in enumerate(roles):

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from orchestrator.agents import AgentRegistry
+from orchestrator.agents import AgentRegistry, Team
 from orchestrator.clock import Clock
 from orchestrator.deadlines import Deadlines
 from orchestrator.errors import CallbackFailed
@@ -81,13 +81,13 @@ class Orchestrator:
         Raises:
             InvalidRequest: An agent does not exist or is unavailable.
         """
-        self.options.registry.check(request.selected_agents)
+        team = self.options.registry.team(request.selected_agents)
         task_id = self.options.clock.task_id()
         recorder = CallbackRecorder(task_id, progress_callback)
         deadlines = Deadlines(asyncio.get_running_loop())
         run = TaskRun(self.options, task_info(task_id, request), request, recorder, deadlines)
         started = self.options.clock.monotonic()
-        driving = asyncio.create_task(self._drive(run, request, recorder))
+        driving = asyncio.create_task(self._drive(run, team, request, recorder))
         try:
             result = await asyncio.shield(driving)
         except asyncio.CancelledError:
@@ -111,9 +111,10 @@ class Orchestrator:
         elapsed = rounded_ms(self.options.clock.monotonic() - started)
         await recorder.record(terminal_event(result, elapsed, self.options.clock.wall_ms()))
 
-    async def _drive(self, run: TaskRun, request: TaskRequest, recorder: Recorder) -> RunResult:
+    async def _drive(
+        self, run: TaskRun, team: Team, request: TaskRequest, recorder: Recorder
+    ) -> RunResult:
         try:
-            team = self.options.registry.team(request.selected_agents)
             await recorder.record(created_event(team, request, self.options.clock.wall_ms()))
             return await run.drive()
         except CallbackFailed:

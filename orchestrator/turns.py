@@ -15,7 +15,8 @@ class Turns:
     """Calls what waits for a turn of the loop it was made on."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
+        """Whose turns they are."""
         self._due: deque[list[Callable[[], None]]] = deque()  # the first is called next
         self._turning = False
 
@@ -26,11 +27,11 @@ class Turns:
         self._due[turns].append(call)
         if not self._turning:
             self._turning = True
-            self._loop.call_soon(self._turn)
+            self.loop.call_soon(self._turn)
 
     def _turn(self) -> None:
         for call in self._due.popleft():
             call()
         self._turning = bool(self._due)
         if self._turning:
-            self._loop.call_soon(self._turn)
+            self.loop.call_soon(self._turn)

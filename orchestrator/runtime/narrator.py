@@ -72,17 +72,15 @@ class Narrator:
         """
         if self._idle:
             self._idle = False
-            self._log.add(0, "info", "Found %s.", _counted(waiting + 1))
+            self._log.add(0, "info", "Found %s.", (_counted(waiting + 1),))
         # A run of this task that was lost may not have come to its end yet.
         if (lost := self._slots.pop(task.task_id, None)) is not None and lost.number:
             heapq.heappush(self._free, lost.number)
         number = heapq.heappop(self._free) if self._free else 0
         name = TaskName(task.task_id, task.title, owner)
         self._slots[task.task_id] = Slot(number, name, self._clock.monotonic())
-        self._log.add(
-            number, "info", "started: %s (%s)", ", ".join(request.selected_agents), request.mode,
-            task=name,
-        )  # fmt: skip
+        values = (", ".join(request.selected_agents), request.mode)
+        self._log.add(number, "info", "started: %s (%s)", values, name)
 
     def run_ended(self, task_id: str, status: str, *, why: str = "") -> None:
         """A run has ended, and with it the task, or it was handed back.
@@ -101,12 +99,10 @@ class Narrator:
             self._tell("failed", slot.task, self._clock.wall_ms())
         if why:
             words = f"lost after {seconds:.1f} s: {why}"
-            self._log.add(slot.number, "error", "%s", words, task=slot.task)
+            self._log.add(slot.number, "error", "%s", (words,), slot.task)
         else:
-            self._log.add(
-                slot.number, _ENDS.get(status, "warning"), "finished: %s after %.1f s", status,
-                seconds, task=slot.task,
-            )  # fmt: skip
+            type, words = _ENDS.get(status, "warning"), "finished: %s after %.1f s"
+            self._log.add(slot.number, type, words, (status, seconds), slot.task)
         if slot.number:
             heapq.heappush(self._free, slot.number)
         self._last_end = now
@@ -119,10 +115,10 @@ class Narrator:
         if slot is None:
             return
         if attempt == 1:
-            self._log.add(slot.number, "info", "agent %s started", role, task=slot.task)
+            self._log.add(slot.number, "info", "agent %s started", (role,), slot.task)
         else:
             words = "agent %s started, attempt %s"
-            self._log.add(slot.number, "info", words, role, attempt, task=slot.task)
+            self._log.add(slot.number, "info", words, (role, attempt), slot.task)
 
     def attempt_ended(
         self, task: TaskInfo, role: str, attempt: int, outcome: Outcome, seconds: float
@@ -132,22 +128,18 @@ class Narrator:
         if slot is None:
             return
         if outcome.delivered:
-            self._log.add(
-                slot.number, "success", "agent %s finished after %.1f s", role, seconds,
-                task=slot.task,
-            )  # fmt: skip
+            words = "agent %s finished after %.1f s"
+            self._log.add(slot.number, "success", words, (role, seconds), slot.task)
         else:
             type: LineType = "warning" if outcome.status == "cancelled" else "error"
-            self._log.add(
-                slot.number, type, "agent %s ended after %.1f s: %s", role, seconds, outcome.error,
-                task=slot.task,
-            )  # fmt: skip
+            words = "agent %s ended after %.1f s: %s"
+            self._log.add(slot.number, type, words, (role, seconds, outcome.error), slot.task)
 
     def recovered(self, lost: Lost, status: str) -> None:
         """A task that a dead process left was taken over."""
         task = TaskName(lost.task_id, lost.title, lost.owner)
         words = "recovered: it was %s when the server ended, and is %s now"
-        self._log.add(0, "warning", words, lost.status, status, task=task)
+        self._log.add(0, "warning", words, (lost.status, status), task)
         failed = status in _FAILURES
         if failed or status == TaskStatus.QUEUED:
             self._tell("failed" if failed else "recovered", task, lost.updated)
@@ -167,7 +159,7 @@ class Narrator:
         if (slot := self._slots.get(task_id)) is not None:
             words = "silent for %.0f s, it is stuck (agent %s)" + (" and is ended" if ends else "")
             names = ", ".join(roles) or "none"
-            self._log.add(slot.number, "warning", words, seconds, names, task=slot.task)
+            self._log.add(slot.number, "warning", words, (seconds, names), slot.task)
             self._tell("stuck", slot.task, since_ms)
 
     def goes_on(self, task_id: str, *, since_ms: int) -> None:
@@ -178,14 +170,14 @@ class Narrator:
             since_ms: Since when it had been silent, milliseconds since 1970.
         """
         if (slot := self._slots.get(task_id)) is not None:
-            self._log.add(slot.number, "info", "goes on", task=slot.task)
+            self._log.add(slot.number, "info", "goes on", (), slot.task)
             self._tell("recovered", slot.task, since_ms)
 
     def loop_started(self, *, slots: int, waiting: int, by: str | None) -> None:
         """The loop begins to claim."""
         asked = f" by {by}" if by else ""
         words = "Worker loop started%s with %s slots. Found %s."
-        self._log.add(0, "info", words, asked, slots, _counted(waiting))
+        self._log.add(0, "info", words, (asked, slots, _counted(waiting)))
         self._idle = False
         if not self._slots:
             self._expect_idleness()
@@ -194,20 +186,21 @@ class Narrator:
         """The loop is to stop."""
         words = "are handed back to the queue" if now else "may end"
         running = _counted(len(self._slots))
-        self._log.add(0, "warning", "Stop asked by %s: %s running, they %s.", by, running, words)
+        values = (by, running, words)
+        self._log.add(0, "warning", "Stop asked by %s: %s running, they %s.", values)
 
     def loop_stopped(self, *, waiting: int) -> None:
         """The loop has stopped and nothing runs."""
-        self._log.add(0, "warning", "Worker loop stopped. %s waiting.", _counted(waiting))
+        self._log.add(0, "warning", "Worker loop stopped. %s waiting.", (_counted(waiting),))
 
     def loop_failed(self, error: BaseException, *, seconds: float) -> None:
         """The loop failed and will start again."""
         words = "Worker loop failed (%s: %s). It starts again in %g s."
-        self._log.add(0, "error", words, type(error).__name__, str(error), seconds)
+        self._log.add(0, "error", words, (type(error).__name__, str(error), seconds))
 
     def say(self, type: LineType, words: str, *values: object) -> None:
         """Anything else the loop has to say."""
-        self._log.add(0, type, words, *values)
+        self._log.add(0, type, words, values)
 
     def close(self) -> None:
         """Nothing is to come any more."""

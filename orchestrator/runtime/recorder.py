@@ -72,7 +72,7 @@ class LogRecorder:
         max_log_bytes: int,
         max_event_bytes: int = 256 * 1024,
     ) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._loop = writer.turns.loop  # asking which one runs is a system call
         self._writer = writer
         self._run = run
         self._publish = publish

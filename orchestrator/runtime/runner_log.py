@@ -120,8 +120,9 @@ class RunnerLog:
             self._stored = self.last_id = self._lines[-1][0]
 
     def add(
-        self, thread: int, type: LineType, words: str, *values: object, task: TaskName | None = None
-    ) -> None:
+        self, thread: int, type: LineType, words: str, values: tuple[object, ...] = (),
+        task: TaskName | None = None,
+    ) -> None:  # fmt: skip
         """Add a line.
 
         Args:

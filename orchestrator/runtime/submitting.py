@@ -8,6 +8,7 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 from orchestrator.activity import ActivityLog
+from orchestrator.agents import Team
 from orchestrator.errors import (
     Draining,
     FieldError,
@@ -137,9 +138,9 @@ class Submitter:
             raise UnknownIdempotencyKey
         if self.draining:
             raise Draining
-        self._check(request)
+        team = self._team(request)
         admit()
-        new = self._new_task(request, owner, idempotency_key, body_hash)
+        new = self._new_task(request, team, owner, idempotency_key, body_hash)
         reserved = new.node is not None
         self._enter_queue(not reserved)
         reader: Reader | None = None
@@ -178,18 +179,19 @@ class Submitter:
         log("task accepted", {"task_id": submitted.task_id, "agents": request.selected_agents})
         return Submission(submitted.task_id, submitted.status, False, reader)
 
-    def _check(self, request: TaskRequest) -> None:
-        self._options.registry.check(request.selected_agents)
+    def _team(self, request: TaskRequest) -> Team:
+        """The agents of a request, if it can be run here."""
+        team = self._options.registry.team(request.selected_agents)
         if request.provider is not None:
             raise InvalidRequest(
                 FieldError("/provider", f"there is no provider {request.provider!r}")
             )
+        return team
 
     def _new_task(
-        self, request: TaskRequest, owner: str, key: str | None, body_hash: str | None
+        self, request: TaskRequest, team: Team, owner: str, key: str | None, body_hash: str | None
     ) -> NewTask:
-        now, registry = self._clock.wall_ms(), self._options.registry
-        team = registry.team(request.selected_agents)
+        now = self._clock.wall_ms()
         created = created_event(team, request, now)
         if (seconds := self._estimates.of(request)) is not None:
             created.fields["estimatedSeconds"] = seconds
@@ -206,7 +208,7 @@ class Submitter:
             quotas=self._quotas,
             node=self._node if claimed else None,
             created=created,
-            starts=first_starts(registry, request, now) if claimed else (),
+            starts=first_starts(self._options.registry, request, now) if claimed else (),
             now=now,
         )
 
