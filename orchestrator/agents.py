@@ -9,8 +9,7 @@ is done at least once: after a crash or a failure another attempt may run, and s
 from __future__ import annotations
 
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from orchestrator.errors import FieldError, InvalidRequest
@@ -37,7 +36,8 @@ class AgentResult:
     """What it consumed."""
 
 
-class AgentOutput(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentOutput:
     """What an earlier agent of the same task delivered."""
 
     text: str = ""
@@ -47,14 +47,15 @@ class AgentOutput(NamedTuple):
     artifacts: tuple[ArtifactInfo, ...] = ()
 
 
-class TaskInfo(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskInfo:
     """The task an agent works for."""
 
     task_id: str
     title: str
     description: str
     provider: str | None = None
-    metadata: Mapping[str, str] = MappingProxyType({})
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 class AgentContext:

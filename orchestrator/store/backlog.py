@@ -126,10 +126,10 @@ class Backlog:
         Args:
             timeout: Seconds to wait for the first one.
         """
+        if not self._is_urgent():  # also while nothing waits: what comes need not wake the thread
+            self._doze("pacing", self._committed_at + PACE_SECONDS - time.monotonic())
         if not self._items:
             self._doze("idle", timeout)
-        if self._items and not self._is_urgent():
-            self._doze("pacing", self._committed_at + PACE_SECONDS - time.monotonic())
         if self._items and self._committed >= MANY and not self._left:
             self._doze("gathering", self._committed_at + GATHER_SECONDS - time.monotonic())
         batch: list[Item] = []

@@ -11,6 +11,7 @@ import pytest
 from orchestrator.store import backlog as module
 from orchestrator.store.backlog import MANY, QUIET_TURNS, Backlog, Item
 from orchestrator.turns import Turns
+from tests.orchestrator.teams import eventually
 
 FOR_EVER = 3600.0
 
@@ -90,6 +91,20 @@ async def test_after_a_small_transaction_nothing_waits_for_company(backlog: Back
 async def test_what_nobody_waits_for_is_no_reason_to_gather(backlog: Backlog) -> None:
     backlog.put(item(urgent=False))
     assert taken_at_once(backlog) == 1
+
+
+async def test_what_nobody_waits_for_wakes_no_thread_that_rests_after_a_commit(
+    backlog: Backlog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PACE_SECONDS", FOR_EVER)
+    async with asyncio.timeout(10):
+        taking = asyncio.create_task(taken(backlog))
+        await eventually(lambda: backlog._sleep == "pacing")
+        backlog.put(item(urgent=False))
+        assert backlog._sleep == "pacing"
+        assert backlog._bell.empty()
+        backlog.put(item())
+        assert await taking == 2
 
 
 async def test_closing_ends_every_wait(backlog: Backlog) -> None:
