@@ -25,7 +25,7 @@ _Sleep = Literal["awake", "idle", "pacing", "gathering"]
 """What the thread waits for: nothing, anything, something urgent, or that nothing more comes."""
 
 BATCH_ROWS = 400  # more rows in one transaction make the slowest commit slower, not all faster
-PACE_SECONDS = 0.0017  # between commits that nobody waits for; bounds what batching may delay
+PACE_SECONDS = 0.0018  # between commits that nobody waits for; bounds what batching may delay
 GATHER_SECONDS = 0.004  # between commits of many, at most: fewer and larger ones cost less in all
 MANY = 4  # operations in one transaction; a caller alone is never held up
 QUIET_TURNS = 6  # of the loop without anything urgent; what is committed takes five to bring more
