@@ -110,8 +110,11 @@ class Attempt:
         started = clock.monotonic()
         changed = self._changed()
         agent_task = self.agent_task = self._loop.create_task(
-            _guarded(self._registration.agent, context, changed)
+            _guarded(self._registration.agent, context, changed),
+            name=f"agent {context.role} of {context.task.task_id}",  # the watchdog tells it
         )
+        # One that is cancelled before its first step says nothing of its end itself.
+        agent_task.add_done_callback(self._wake)
         await self._watch(agent_task, changed)
         try:
             if (failure := self._failure(agent_task)) is not None:
@@ -164,7 +167,6 @@ class Attempt:
 
     async def _end(self, agent_task: asyncio.Task[Any]) -> None:
         """Cancel the agent until it has ended, or its grace is over."""
-        agent_task.add_done_callback(self._wake)  # if cancelled before its first step, it is mute
         clock = self._options.clock
         left = self._options.cancel_grace_seconds
         deadline = clock.monotonic() + left
@@ -298,7 +300,7 @@ async def _guarded(
 ) -> AgentResult | None:
     """Run the agent, and say when it has ended: whoever waits finds its task done.
 
-    That takes a turn of the loop less than a callback of the task would.
+    That takes a turn of the loop less than a callback of the task, which comes as well.
     """
     try:
         return await agent.run(context)

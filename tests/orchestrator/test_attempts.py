@@ -226,6 +226,28 @@ async def test_an_agent_that_is_stopped_before_its_first_step_ends_at_once() -> 
     assert loop.time() - began < CANCEL_AGAIN_SECONDS / 2
 
 
+async def test_an_agent_that_somebody_else_cancels_before_its_first_step_ends() -> None:
+    trial = Trial(hang)
+    running = asyncio.create_task(trial.run())
+    async with asyncio.timeout(10):
+        while trial.attempt.agent_task is None:  # noqa: ASYNC110 - in this very turn
+            await asyncio.sleep(0)
+        trial.attempt.agent_task.cancel()
+        assert (await running).code == "agent_failed"
+
+
+async def test_whoever_looks_at_the_loop_sees_whose_agent_runs() -> None:
+    names = list[str]()
+
+    async def work(context: AgentContext) -> None:
+        running = asyncio.current_task()
+        assert running is not None
+        names.append(running.get_name())
+
+    await Trial(work).run()
+    assert names == ["agent a of t"]  # this is what the watchdog tells
+
+
 async def test_an_agent_that_ends_by_itself_has_one_start_and_one_end() -> None:
     trial = Trial(speak)
     outcome = await trial.run()
