@@ -79,6 +79,7 @@ class TaskService:
         self._settings = settings
         self._clock = options.clock
         quotas = Quotas(settings.max_tasks_per_owner)
+        writer.on_rollback = quotas.forget
         self._controls = Controls(
             writer, channels, worker, quotas=quotas, clock=self._clock, settings=settings
         )

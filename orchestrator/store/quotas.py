@@ -15,8 +15,8 @@ class Quotas:
 
     Counting takes longer the more tasks an owner has. So what is left is counted once and then used
     up, by every task that is submitted or tried again; what ended meanwhile is found by the next
-    count, when nothing is left. A transaction that is rolled back has used up too much, and never
-    too little.
+    count, when nothing is left. A count may have seen ends that are undone with its transaction;
+    so whoever undoes one calls `forget`.
 
     Args:
         most: How many unfinished tasks an owner may have.
@@ -35,6 +35,10 @@ class Quotas:
             return LimitExceeded("unfinished tasks", self._most)
         self._left[owner] = left - 1
         return None
+
+    def forget(self) -> None:
+        """Count everybody anew: a transaction was undone."""
+        self._left.clear()
 
     def _count(self, connection: Connection, owner: str) -> int:
         if len(self._left) >= MAX_OWNERS:

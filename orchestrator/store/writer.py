@@ -62,6 +62,10 @@ class Writer:
         on_fatal: Called on the loop with the error when nothing can be stored any more.
     """
 
+    on_rollback: Callable[[], None] = staticmethod(lambda: None)
+    """Called in the writer's thread when a transaction was undone: what operations remember of it
+    is not so."""
+
     def __init__(
         self,
         database: Database,
@@ -273,6 +277,7 @@ class Writer:
 
     def _reopen(self) -> _Mark:
         """After an I/O error the outcome is unknown: ask a new connection for the mark."""
+        self.on_rollback()
         for attempt in range(IO_ERRORS):
             try:
                 self._connection.close()
@@ -321,6 +326,7 @@ class Writer:
                     self._give_up([], lost)
 
     def _rollback(self) -> None:
+        self.on_rollback()
         try:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")

@@ -320,6 +320,16 @@ async def test_a_caller_that_goes_while_its_task_is_stored_leaves_no_reader_and_
         assert {task["status"] for task in page} <= {"completed"}
 
 
+async def test_a_transaction_that_is_undone_lets_quotas_be_counted_anew() -> None:
+    async with service(team(a=speak), settings()) as opened:
+        await read_to_end((await submit(opened, "a")).reader)
+        quotas = opened._submitter._quotas
+        assert quotas._left
+        with pytest.raises(ZeroDivisionError):
+            await opened._writer.submit(lambda _: 1 // 0)
+        assert not quotas._left
+
+
 async def test_a_refused_submit_gives_its_slot_back() -> None:
     async with service(team(a=speak), settings(max_concurrent_tasks=1)) as opened:
         for _ in range(3):

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
-from orchestrator.errors import LimitExceeded
+from orchestrator.errors import LimitExceeded, StorageFull
 from orchestrator.store import quotas
 from orchestrator.store.database import Connection, Database
 from orchestrator.store.migrations import migrate
 from orchestrator.store.quotas import Quotas
+from tests.orchestrator.store.databases import Gate, writing
 
 _COLUMNS = "task_id, owner, title, description, request, agents, job_type, status"
+
+
+def add(connection: Connection, owner: str, number: int) -> None:
+    connection.execute(
+        f"INSERT INTO task ({_COLUMNS}, created, queued, updated)"
+        " VALUES (?, ?, '', '', '', '', '', '', 0, 0, 0)",
+        (f"{owner}{number}", owner),
+    )
+
+
+def end(connection: Connection, owner: str) -> None:
+    connection.execute("UPDATE task SET ended = 1 WHERE owner = ?", (owner,))
 
 
 class Table:
@@ -27,14 +43,10 @@ class Table:
         self.counts += statement.startswith("SELECT count")
 
     def add(self, owner: str, number: int) -> None:
-        self.connection.execute(
-            f"INSERT INTO task ({_COLUMNS}, created, queued, updated)"
-            " VALUES (?, ?, '', '', '', '', '', '', 0, 0, 0)",
-            (f"{owner}{number}", owner),
-        )
+        add(self.connection, owner, number)
 
     def end(self, owner: str) -> None:
-        self.connection.execute("UPDATE task SET ended = 1 WHERE owner = ?", (owner,))
+        end(self.connection, owner)
 
 
 @pytest.fixture
@@ -79,6 +91,37 @@ def test_what_was_rolled_back_is_found_by_the_next_count(table: Table) -> None:
         assert limits.take(table.connection, "a") is None
         table.add("a", number)
     assert isinstance(limits.take(table.connection, "a"), LimitExceeded)
+
+
+async def test_what_was_counted_in_a_transaction_that_is_undone_lets_nobody_in() -> None:
+    limits, gate, ends = Quotas(2), Gate(), False
+
+    def submit(connection: Connection, number: int) -> LimitExceeded | None:
+        refused = limits.take(connection, "a")
+        if refused is None:
+            add(connection, "a", number)
+        return refused
+
+    def fail(statement: str) -> int | None:
+        nonlocal ends
+        if statement.startswith(("BEGIN", "UPDATE task")):
+            ends = statement.startswith("UPDATE task")
+        return sqlite3.SQLITE_FULL if statement == "COMMIT" and ends else None
+
+    async with writing(at=gate, failing=True) as (_, writer, failing):
+        writer.on_rollback = limits.forget
+        for number in range(2):
+            await writer.submit(partial(submit, number=number))
+        failing.fail = fail  # there is room for a task, and none for the end of two
+        await gate.hold(writer)
+        ended = writer.submit(partial(end, owner="a"))
+        third = writer.submit(partial(submit, number=3))
+        gate.open()
+        async with asyncio.timeout(10):
+            with pytest.raises(StorageFull):
+                await ended
+            with pytest.raises(LimitExceeded):
+                await third
 
 
 def test_few_owners_are_remembered_and_none_is_let_off(
