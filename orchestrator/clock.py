@@ -42,7 +42,10 @@ class Clock:
         self.entropy = entropy or PooledEntropy()
         self._beginning, self._left = "", 0
         self.monotonic: Callable[[], float] = _running_loops_time
-        """Seconds on the loop's clock, for durations; never jumps back."""
+        """Seconds on the loop's clock, for durations; never jumps back.
+
+        A clock of another kind sets it too: it is asked so often that a method around it shows.
+        """
 
     def bind(self) -> None:
         """Measure with the loop that runs now, whichever runs later.

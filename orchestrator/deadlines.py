@@ -12,7 +12,7 @@ import itertools
 import math
 from collections.abc import Callable
 
-RESOLUTION_SECONDS = 0.001  # loops that count milliseconds come up to half of one too early
+RESOLUTION_SECONDS = 0.001  # a loop that counts milliseconds calls its timers up to one early
 
 
 class Deadlines:
@@ -53,7 +53,7 @@ class Deadlines:
     def cancel(self, number: int) -> None:
         """Give a deadline up; nothing if it was called or cancelled before."""
         self._calls.pop(number, None)
-        if len(self._heap) > 2 * len(self._calls):  # each is passed over once or twice, not more
+        if len(self._heap) > 2 * len(self._calls):  # most are cancelled; so each costs little
             self._heap = [entry for entry in self._heap if entry[1] in self._calls]
             heapq.heapify(self._heap)
             self._arm()

@@ -16,7 +16,7 @@ Stop = Literal[
 """Why something that runs is stopped. ``timeout`` is the task's, ``attempt_timeout`` the agent's
 own; ``stuck``: nothing was heard of the task; ``lost``: the log takes no more of it."""
 
-NO_OUTPUT = AgentOutput()
+_NO_OUTPUT = AgentOutput()
 
 INTERRUPTIONS: tuple[Stop, ...] = ("pause", "hand_back")
 """Stops after which an agent runs again, later or elsewhere."""
@@ -27,7 +27,7 @@ class Outcome:
     """How an attempt ended."""
 
     status: Literal["success", "error", "timeout", "cancelled"]
-    output: AgentOutput = NO_OUTPUT
+    output: AgentOutput = _NO_OUTPUT
     usage: Usage | None = None
     error: str = ""
     code: str = ""

@@ -21,7 +21,10 @@ class Turns:
         self._turning = False
 
     def after(self, turns: int, call: Callable[[], None]) -> None:
-        """Call something when so many whole turns, or one more, are over; it must not raise."""
+        """Call something when so many whole turns, or one more, are over.
+
+        It must not raise: what is to be called behind it in that turn would be lost.
+        """
         while len(self._due) <= turns:
             self._due.append([])
         self._due[turns].append(call)
@@ -30,8 +33,10 @@ class Turns:
             self.loop.call_soon(self._turn)
 
     def _turn(self) -> None:
-        for call in self._due.popleft():
-            call()
-        self._turning = bool(self._due)
-        if self._turning:
-            self.loop.call_soon(self._turn)
+        try:
+            for call in self._due.popleft():
+                call()
+        finally:
+            self._turning = bool(self._due)
+            if self._turning:
+                self.loop.call_soon(self._turn)

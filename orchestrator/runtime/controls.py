@@ -54,7 +54,7 @@ class Controls:
         self._quotas = quotas
         self._clock = clock
         self._settings = settings
-        self._deadlines: dict[int, asyncio.TimerHandle] = {}
+        self._overdue: dict[int, asyncio.TimerHandle] = {}
 
     async def control(
         self,
@@ -114,9 +114,9 @@ class Controls:
 
     def close(self) -> None:
         """Watch over no deadline any more; the next start ends what is left."""
-        for timer in self._deadlines.values():
+        for timer in self._overdue.values():
             timer.cancel()
-        self._deadlines.clear()
+        self._overdue.clear()
 
     def _follow(self, call: Call, done: Controlled) -> None:
         """What follows the commit; runs on the loop right after it."""
@@ -135,15 +135,15 @@ class Controls:
 
     def _watch(self, cancelled: Controlled, deadline: int) -> None:
         """Come back once a cancel is overdue. The loop's clock counts: wall time may jump."""
-        if (earlier := self._deadlines.pop(cancelled.id, None)) is not None:
+        if (earlier := self._overdue.pop(cancelled.id, None)) is not None:
             earlier.cancel()  # it was cancelled, ended, retried, and is cancelled again
         seconds = self._settings.cancel_grace_seconds + OVERDUE_SECONDS
-        self._deadlines[cancelled.id] = asyncio.get_running_loop().call_later(
+        self._overdue[cancelled.id] = asyncio.get_running_loop().call_later(
             seconds, self._close_overdue, cancelled, deadline
         )
 
     def _close_overdue(self, cancelled: Controlled, deadline: int) -> None:
-        del self._deadlines[cancelled.id]
+        del self._overdue[cancelled.id]
 
         def closed(ended: Ended | None) -> None:
             if ended is not None:

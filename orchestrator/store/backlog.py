@@ -77,7 +77,7 @@ class Backlog:
         self._has_news = False  # something urgent came since that was looked at
         self._committed_at = 0.0
         self._committed = 0  # how many operations were
-        self._left = False  # whether more waited than one transaction takes
+        self._overflows = False  # more waited than one transaction takes
         self.closed = False
         """Whether nothing more comes."""
 
@@ -130,14 +130,14 @@ class Backlog:
             self._doze("pacing", self._committed_at + PACE_SECONDS - time.monotonic())
         if not self._items:
             self._doze("idle", timeout)
-        if self._items and self._committed >= MANY and not self._left:
+        if self._items and self._committed >= MANY and not self._overflows:
             self._doze("gathering", self._committed_at + GATHER_SECONDS - time.monotonic())
         batch: list[Item] = []
         rows = 0
         while self._items and rows < BATCH_ROWS:
             batch.append(self._items.popleft())
             rows += batch[-1].rows
-        self._left = bool(self._items)
+        self._overflows = bool(self._items)
         return batch
 
     def committed(self, count: int) -> None:
@@ -154,17 +154,17 @@ class Backlog:
             return
         self._sleep = sleep
         # What came before the line above rang no bell.
-        if not self._is_over(sleep) and not self.closed:
+        if not self._has_come(sleep) and not self.closed:
             with contextlib.suppress(queue.Empty):
                 self._bell.get(timeout=seconds)
         self._sleep = "awake"
 
-    def _is_over(self, sleep: _Sleep) -> bool:
+    def _has_come(self, sleep: _Sleep) -> bool:
         """Whether what the thread would wait for has come."""
         match sleep:
             case "idle":
                 return bool(self._items)
             case "pacing":
                 return self._is_urgent()
-            case _:
+            case _:  # gathering
                 return not self._brings_more

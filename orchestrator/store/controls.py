@@ -41,7 +41,7 @@ class Call(NamedTuple):
     """Milliseconds since 1970."""
     grace_ms: int = 0
     """How long agents may take to stop after a cancel."""
-    quotas: Quotas = Quotas(0)
+    quotas: Quotas = Quotas(0)  # which lets in nobody; only a retry asks
     """How many unfinished tasks the owner may have, if this would be one more."""
     max_queued: int | None = None
     """How many tasks may wait, when that many do; None while there is room for one more."""

@@ -53,6 +53,19 @@ def claim(connection: Connection, id: int, round: int, node: str, now: int) -> C
     return Claimed(RunKey(id, row[0], row[1]), *row[2:])
 
 
+class _Known(NamedTuple):
+    """What a run knows of its task; the task ends as the run says only if it is so."""
+
+    status: str
+    last_seq: int
+    awaited: int
+    """How many tasks wait for it."""
+
+
+_AWAITED = "(SELECT count(*) FROM dependency WHERE after = task.id)"
+_AS_KNOWN = f" AND epoch = ? AND status = ? AND last_seq = ? AND {_AWAITED} = ?"
+
+
 def finish(
     connection: Connection, run: RunKey, draft: Draft, *, before: Sequence[Draft],
     changes: Sequence[Change], completed: int, failed: int, last_seq: int, active_ms: int, now: int,
@@ -71,7 +84,7 @@ def finish(
         active_ms: How long the task was active.
         now: Milliseconds since 1970.
     """
-    known: _Known | None = _Known(TaskStatus.RUNNING.value, last_seq, 0)
+    known: _Known | None = _Known(TaskStatus.RUNNING.value, last_seq, awaited=0)
     if draft.fields.get("code") == "internal":  # whatever broke, no attempt stays without an end
         known = _look(connection, run)
         if known is not None:
@@ -94,19 +107,6 @@ def finish(
             return _with_others(connection, run.task_id, own, now, awaited=known.awaited > 0)
         known = _look(connection, run)
     return events.refusal(connection, run)
-
-
-class _Known(NamedTuple):
-    """What a run knows of its task; the task ends as the run says only if it is so."""
-
-    status: str
-    last_seq: int
-    awaited: int
-    """How many tasks wait for it."""
-
-
-_AWAITED = "(SELECT count(*) FROM dependency WHERE after = task.id)"
-_AS_KNOWN = f" AND epoch = ? AND status = ? AND last_seq = ? AND {_AWAITED} = ?"
 
 
 def _look(connection: Connection, run: RunKey) -> _Known | None:

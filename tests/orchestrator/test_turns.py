@@ -74,3 +74,21 @@ async def test_what_is_asked_for_in_a_turn_comes_in_a_later_one() -> None:
     assert called == ["first"]
     await Watch().pass_by(2)
     assert called == ["first", "second"]
+
+
+async def test_what_raises_keeps_nobody_from_later_turns() -> None:
+    turns = Turns()
+    called: list[str] = []
+
+    def trip() -> None:
+        raise RuntimeError("whoever was called")
+
+    caught: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: caught.append(context))
+    turns.after(0, trip)
+    turns.after(2, partial(called.append, "later"))
+    await Watch().pass_by(6)
+    turns.after(0, partial(called.append, "last"))
+    await Watch().pass_by(3)
+    assert called == ["later", "last"]
+    assert len(caught) == 1

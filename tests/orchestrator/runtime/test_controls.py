@@ -302,7 +302,7 @@ async def test_a_cancel_that_ended_in_time_is_left_alone(monkeypatch: pytest.Mon
             await read_until(given.reader, b"hanging")
             await control(opened, "cancel", given.task_id)
             await read_to_end(given.reader)
-        await eventually(lambda: not opened._controls._deadlines)
+        await eventually(lambda: not opened._controls._overdue)
         log = await log_of(opened, given.task_id)
         assert [e["type"] for e in log].count("task_error") == 1
 
