@@ -161,7 +161,7 @@ class Channels:
             self._keep(channel, piece[0].seq, piece[-1].seq, whole if fits else framed(piece))
         while self.bytes > self._max_bytes:
             self._drop_oldest()
-        if len(self._ages) > self._kept + MAX_FRAMES:
+        if len(self._ages) > 2 * self._kept + MAX_FRAMES:  # then each costs a constant
             self._forget_dropped()
         return whole if fits else None
 

@@ -217,6 +217,30 @@ async def test_without_readers_nothing_is_kept() -> None:
     assert await drain(again) == log.frames()
 
 
+async def test_what_is_kept_costs_nothing_when_other_readers_go() -> None:
+    log = Log()
+    kept = log.open()
+    for _ in range(4000):
+        log.add()
+    walks = 0
+    forget = log.channels._forget_dropped
+
+    def counted() -> None:
+        nonlocal walks
+        walks += 1
+        forget()
+
+    log.channels._forget_dropped = counted  # type: ignore[method-assign]
+    for number in range(100):  # 5,000 pieces that come and go
+        other = log.channels.open(100 + number, after=0)
+        for seq in range(1, 51):
+            log.channels.publish(Appended(100 + number, [StoredEvent(seq, "t", "{}")], "running"))
+        other.close()
+    assert 0 < walks < 4
+    assert len(log.channels._ages) <= 2 * 4000 + MAX_FRAMES + 50
+    assert await drain(kept) == log.frames()
+
+
 async def test_a_nudge_ends_the_wait_without_an_event() -> None:
     log = Log()
     reader = log.open()
