@@ -108,14 +108,12 @@ class Attempt:
             start = start_event(self._registration, context.attempt, clock.wall_ms())
             await self._recorder.record(start)
         started = clock.monotonic()
-        changed = self._changed()
         agent_task = self.agent_task = self._loop.create_task(
-            _guarded(self._registration.agent, context, changed),
+            _guarded(self._registration.agent, context),
             name=f"agent {context.role} of {context.task.task_id}",  # the watchdog tells it
         )
-        # One that is cancelled before its first step says nothing of its end itself.
         agent_task.add_done_callback(self._wake)
-        await self._watch(agent_task, changed)
+        await self._watch(agent_task)
         try:
             if (failure := self._failure(agent_task)) is not None:
                 return failure
@@ -150,15 +148,15 @@ class Attempt:
         }
         return self.reporter.draft("agent_error", fields)
 
-    async def _watch(self, agent_task: asyncio.Task[Any], changed: asyncio.Future[None]) -> None:
+    async def _watch(self, agent_task: asyncio.Task[Any]) -> None:
         """Wait until the agent has ended, or was stopped and its grace is over."""
         timeout = self._registration.options.timeout_seconds
         deadline = None
         if timeout is not None:
             deadline = self._deadlines.after(timeout, partial(self.stop, "attempt_timeout"))
         try:
-            if self._stop is None:
-                await changed
+            while self._stop is None and not agent_task.done():
+                await self._changed()
         finally:
             if deadline is not None:
                 self._deadlines.cancel(deadline)
@@ -295,13 +293,7 @@ def _delivery(outcome: Outcome, execution_ms: int) -> dict[str, Any]:
     return fields
 
 
-async def _guarded(
-    agent: Agent, context: AgentContext, ended: asyncio.Future[None]
-) -> AgentResult | None:
-    """Run the agent, and say when it has ended: whoever waits finds its task done.
-
-    That takes a turn of the loop less than a callback of the task, which comes as well.
-    """
+async def _guarded(agent: Agent, context: AgentContext) -> AgentResult | None:
     try:
         return await agent.run(context)
     except (SystemExit, KeyboardInterrupt) as error:
@@ -309,6 +301,3 @@ async def _guarded(
         raise AgentError(f"The agent called for an exit ({type(error).__name__}).") from error
     except AttemptClosed:
         raise asyncio.CancelledError from None
-    finally:
-        if not ended.done():
-            ended.set_result(None)

@@ -25,7 +25,7 @@ from orchestrator.store.writer import Writer
 BUFFER_EVENTS = 256  # per attempt: an agent that floods waits for the disk, not for memory
 BUFFER_BYTES = 1024 * 1024
 MERGED_BYTES = 64 * 1024  # pieces of text become one event up to here
-LINGER_TURNS = 2  # turns of the loop a run's first events wait: an agent that ends at once
+LINGER_TURNS = 3  # turns of the loop a run's first events wait: an agent that ends at once
 EVENT_OVERHEAD = 160  # bytes of an event beside what an agent wrote
 
 

@@ -282,15 +282,14 @@ class Worker:
         self, run: Run, claimed: Claimed, request: TaskRequest | None, begun: Sequence[str]
     ) -> str:
         try:
-            if request is not None:  # just submitted: nothing ran yet, and the agents are here
-                task_run = self._begin(run, request, Progress(begun=set(begun)))
-                result = await task_run.drive()
+            if request is not None:  # just submitted: nothing ran yet
+                progress = Progress(begun=set(begun))
             else:
                 request = TaskRequest.model_validate_json(claimed.request)
                 progress = await self._database.read(partial(load_progress, id=run.key.id))
                 progress.active_seconds = claimed.active_ms / 1000
-                task_run = self._begin(run, request, progress)
-                result = self._missing_agent(request, progress) or await task_run.drive()
+            task_run = self._begin(run, request, progress)
+            result = self._missing_agent(request, progress) or await task_run.drive()
             while result.status not in END_STATES:
                 status = await self._let_go(run, result)
                 if status not in OWNED_STATES:
