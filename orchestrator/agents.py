@@ -36,7 +36,7 @@ class AgentResult:
     """What it consumed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class AgentOutput:
     """What an earlier agent of the same task delivered."""
 
@@ -47,7 +47,7 @@ class AgentOutput:
     artifacts: tuple[ArtifactInfo, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class TaskInfo:
     """The task an agent works for."""
 

@@ -271,8 +271,7 @@ class Attempt:
         if result is not None:
             usage, output = result.usage, result.output
         text, artifacts = self.reporter.text, tuple(self.reporter.artifacts.values())
-        delivered = AgentOutput(text=text, output=output, artifacts=artifacts)
-        return Outcome(status="success", output=delivered, usage=usage)
+        return Outcome("success", AgentOutput(text, output, artifacts), usage)
 
 
 def _delivery(outcome: Outcome, execution_ms: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ with a clock of its own moves everything at once. Wall time is only for what peo
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import random
 import time
@@ -19,15 +20,16 @@ class PooledEntropy(random.SystemRandom):
     """The operating system's randomness, fetched 4 KiB at a time: each fetch is a system call."""
 
     def __init__(self) -> None:
-        self._pool = b""
+        self._pool = io.BytesIO()
         super().__init__()
 
     def getrandbits(self, k: int, /) -> int:
         """`k` random bits."""
         size = (k + 7) // 8
-        if len(self._pool) < size:
-            self._pool = os.urandom(max(size, 4096))
-        taken, self._pool = self._pool[:size], self._pool[size:]
+        taken = self._pool.read(size)
+        if len(taken) < size:
+            self._pool = io.BytesIO(os.urandom(max(size, 4096)))
+            taken = self._pool.read(size)
         return int.from_bytes(taken, "big") >> (size * 8 - k)
 
 

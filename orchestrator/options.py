@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from orchestrator.agents import AgentRegistry
 from orchestrator.clock import Clock
-from orchestrator.observers import NOBODY, RunObserver
+from orchestrator.observers import RunObserver
 from orchestrator.progress import Limits
 
 
@@ -24,5 +24,5 @@ class RunOptions:
     """Active time of a task that names none; None for no limit."""
     redact: Callable[[str], str]
     """Replaces secrets in error texts."""
-    observer: RunObserver = NOBODY
-    """Hears of every attempt."""
+    observers: tuple[RunObserver, ...] = ()
+    """Hear of every attempt, one after the other."""

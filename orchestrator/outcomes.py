@@ -22,7 +22,7 @@ INTERRUPTIONS: tuple[Stop, ...] = ("pause", "hand_back")
 """Stops after which an agent runs again, later or elsewhere."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)  # not kw_only: matching names takes longer than all the rest of it
 class Outcome:
     """How an attempt ended."""
 
@@ -41,7 +41,7 @@ class Outcome:
         return self.status == "success"
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class RunResult:
     """How a run ended."""
 

@@ -18,7 +18,7 @@ class Plan(NamedTuple):
     max_parallel: int
     """How many may run at the same time."""
     stops_on_error: bool
-    """Whether nothing new starts once an agent failed."""
+    """Whether nothing new starts once an agent failed; the default unless parallel."""
     depends_on: Mapping[str, Collection[str]]
     """What must have delivered before a role starts."""
 

@@ -7,9 +7,7 @@ task with the result.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -27,29 +25,33 @@ from orchestrator.tasks import TaskRequest, TaskStatus
 MAX_RETRY_DELAY_SECONDS = 60.0
 
 
-@dataclass(slots=True, kw_only=True)
 class Progress:
-    """How far a task has come: what earlier runs have left, and this one goes on with."""
+    """How far a task has come: what earlier runs have left, and this one goes on with.
 
-    outputs: dict[str, AgentOutput] = field(default_factory=dict)
-    """Agents that delivered; they never run again."""
-    failed: dict[str, Outcome] = field(default_factory=dict)
-    """Agents that failed for good; they run again only by a retry of the task."""
-    attempts: dict[str, int] = field(default_factory=dict)
-    """Attempts begun so far."""
-    failures: dict[str, int] = field(default_factory=dict)
-    """Attempts that failed since the submit or the last retry of the task; `max_attempts` counts
-    them. One that was interrupted is none."""
-    checkpoints: dict[str, Any] = field(default_factory=dict)
-    """What agents want back."""
-    begun: set[str] = field(default_factory=set)
-    """Agents whose next attempt is opened already, by the transaction that claimed the task."""
-    active_seconds: float = 0.0
-    """Time the task has been active since the submit or the last retry."""
-    usage: Usage | None = None
-    """What all attempts consumed."""
-    spent: Usage | None = None
-    """What those since the submit or the last retry consumed, which the budget counts."""
+    Args:
+        begun: See the attribute.
+    """
+
+    def __init__(self, begun: Iterable[str] = ()) -> None:
+        self.outputs: dict[str, AgentOutput] = {}
+        """Agents that delivered; they never run again."""
+        self.failed: dict[str, Outcome] = {}
+        """Agents that failed for good; they run again only by a retry of the task."""
+        self.attempts: dict[str, int] = {}
+        """Attempts begun so far."""
+        self.failures: dict[str, int] = {}
+        """Attempts that failed since the submit or the last retry of the task; `max_attempts`
+        counts them. One that was interrupted is none."""
+        self.checkpoints: dict[str, Any] = {}
+        """What agents want back."""
+        self.begun = set(begun)
+        """Agents whose next attempt is opened already, by the transaction that claimed the task."""
+        self.active_seconds = 0.0
+        """Time the task has been active since the submit or the last retry."""
+        self.usage: Usage | None = None
+        """What all attempts consumed."""
+        self.spent: Usage | None = None
+        """What those since the submit or the last retry consumed, which the budget counts."""
 
 
 class TaskRun:
@@ -87,7 +89,7 @@ class TaskRun:
         self._stop: Stop | None = None
         self._broken: Exception | None = None
         self._signal: asyncio.Future[None] | None = None
-        self._stopped = asyncio.Event()
+        self._delays_end: asyncio.Future[None] | None = None  # of agents that are tried again
         self.stragglers: list[tuple[str, asyncio.Task[Any]]] = []
         """Agents that ran on after their attempt was closed, with their roles."""
 
@@ -105,7 +107,7 @@ class TaskRun:
         interrupted = self._stop in INTERRUPTIONS and reason != "pause"
         if self._stop is None or interrupted or reason == "lost":
             self._stop = reason
-        self._stopped.set()
+        self._end_delays()
         for attempt in self._attempts.values():
             attempt.stop(reason)
         self._wake()
@@ -113,7 +115,7 @@ class TaskRun:
     def hold(self) -> None:
         """Start nothing more; what runs goes on to its end, and `drive` returns then."""
         self._held = True
-        self._stopped.set()
+        self._end_delays()
         self._wake()
 
     def go_on(self) -> None:
@@ -121,8 +123,6 @@ class TaskRun:
         self._held = False
         if self._stop == "pause":
             self._stop = None
-        if self._stop is None:
-            self._stopped.clear()
         self._wake()
 
     async def drive(self) -> RunResult:
@@ -210,20 +210,22 @@ class TaskRun:
 
     async def _attempt(self, role: str, *, may_retry: bool) -> Outcome:
         """One attempt of an agent, until its end is stored."""
-        progress, observer = self._progress, self._options.observer
+        progress, observers = self._progress, self._options.observers
         number = progress.attempts[role] = progress.attempts.get(role, 0) + 1
         begun = role in progress.begun
         progress.begun.discard(role)
         attempt = self._attempts[role] = self._new_attempt(role, number)
         if self._stop is not None:
             attempt.stop(self._stop)
-        observer.attempt_began(self._task, role, number)
+        for observer in observers:
+            observer.attempt_began(self._task, role, number)
         try:
             outcome = await attempt.run(begun=begun)
             if (end := attempt.end_event(outcome, may_retry=may_retry)) is not None:
                 last = not (outcome.retryable and may_retry) and self._is_last(role, outcome)
                 await self._recorder.end_attempt(end, outcome.output.output, last=last)
-            observer.attempt_ended(self._task, role, number, outcome, attempt.seconds)
+            for observer in observers:
+                observer.attempt_ended(self._task, role, number, outcome, attempt.seconds)
             return outcome
         finally:
             del self._attempts[role]
@@ -271,9 +273,16 @@ class TaskRun:
         """
         delay = min(seconds * 2 ** min(failures, 30), MAX_RETRY_DELAY_SECONDS)
         if not self._starts_nothing:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(delay * self._options.clock.entropy.uniform(0.5, 1.0)):
-                    await self._stopped.wait()
+            if self._delays_end is None:
+                self._delays_end = asyncio.get_running_loop().create_future()
+            jitter = self._options.clock.entropy.uniform(0.5, 1.0)
+            await asyncio.wait([self._delays_end], timeout=delay * jitter)
+
+    def _end_delays(self) -> None:
+        """Let agents that wait for another attempt see that there is none now."""
+        if self._delays_end is not None:
+            self._delays_end.set_result(None)
+            self._delays_end = None
 
     def _spend(self, usage: Usage) -> None:
         progress = self._progress
@@ -301,17 +310,10 @@ class TaskRun:
             self._signal.set_result(None)
 
     def _result(self) -> RunResult:
-        failed = self._failed()
+        progress, failed = self._progress, self._failed()
         status, code, error = self._verdict(failed)
-        return RunResult(
-            status=status,
-            outputs=self._progress.outputs,
-            failed=failed,
-            code=code,
-            error=error,
-            usage=self._progress.usage,
-            not_stopped=self._not_stopped() if self.stragglers else (),
-        )
+        not_stopped = self._not_stopped() if self.stragglers else ()
+        return RunResult(status, progress.outputs, failed, code, error, progress.usage, not_stopped)
 
     def _failed(self) -> dict[str, Outcome]:
         """What failed, in the order in which the agents were selected."""
@@ -374,9 +376,5 @@ def add_usage(first: Usage, second: Usage) -> Usage:
 def task_info(task_id: str, request: TaskRequest) -> TaskInfo:
     """What agents learn about their task."""
     return TaskInfo(
-        task_id=task_id,
-        title=request.shown_title,
-        description=request.description,
-        provider=request.provider,
-        metadata=request.metadata or {},
+        task_id, request.shown_title, request.description, request.provider, request.metadata or {}
     )

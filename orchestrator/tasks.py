@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import graphlib
 import hashlib
-import math
 import re
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -176,18 +175,12 @@ class TaskRequest(BaseModel):
         return self.execution_mode or "sequential"
 
     @property
-    def stops_on_error(self) -> bool:
-        """Whether a failed agent keeps the others from starting; the default unless parallel."""
-        if self.on_agent_error is not None:
-            return self.on_agent_error == "stop"
-        return self.mode != "parallel"
-
-    @property
     def plan(self) -> Plan:
         """The order in which its agents may start."""
-        roles, mode = tuple(self.selected_agents), self.mode
+        roles, mode, on_error = tuple(self.selected_agents), self.mode, self.on_agent_error
         most = 1 if mode == "sequential" else min(len(roles), self.max_parallel or len(roles))
-        return Plan(roles, most, self.stops_on_error, self.depends_on or {})
+        stops = mode != "parallel" if on_error is None else on_error == "stop"
+        return Plan(roles, most, stops, self.depends_on or {})
 
     @property
     def shown_title(self) -> str:
@@ -199,7 +192,9 @@ class TaskRequest(BaseModel):
 
     def to_json(self) -> str:
         """The request as it is stored, absent values left out."""
-        return self.model_dump_json(by_alias=True, exclude_none=True)
+        # What `model_dump_json` calls, without the dozen options it passes on each time.
+        text = self.__pydantic_serializer__.to_json(self, by_alias=True, exclude_none=True)
+        return text.decode()
 
 
 def body_hash(body: Any) -> str:
@@ -219,4 +214,4 @@ def request_hash(request: TaskRequest) -> str:
 
 def rounded_ms(seconds: float) -> int:
     """Seconds as whole milliseconds, never negative."""
-    return max(0, math.floor(seconds * 1000 + 0.5))
+    return int(seconds * 1000 + 0.5) if seconds > 0 else 0

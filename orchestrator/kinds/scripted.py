@@ -129,15 +129,15 @@ def _is_size(value: Any) -> bool:
 
 
 _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "agent": (lambda value: True, ""),  # it has chosen the entry
+    "agent": (bool, "has to name an agent"),  # this one: it has chosen the entry
     "texts": (_is_texts, "has to be a list of texts"),
     "delay": (_is_delay, "has to be a number of seconds from 0"),
-    "outcome": (lambda value: value in ("ok", "fail", "hang"), "has to be one of ok, fail, hang"),
+    "outcome": (("ok", "fail", "hang").__contains__, "has to be one of ok, fail, hang"),
     "repeat": (_is_repeat, f"has to be a whole number from 0 to {_MAX_REPEAT}"),
     "size": (_is_size, f"has to be a whole number from {_PREFIX} to {_MAX_SIZE}"),
     "nonce": (_is_flag, "has to be true or false"),
     "stamp": (_is_flag, "has to be true or false"),
-    "kind": (lambda value: value in ("message", "content"), "has to be one of message, content"),
+    "kind": (("message", "content").__contains__, "has to be one of message, content"),
 }
 """Of each field of an entry: whether a value is right, and what to say if it is not."""
 

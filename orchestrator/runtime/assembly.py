@@ -11,7 +11,6 @@ from pathlib import Path
 from orchestrator.agents import AgentRegistry
 from orchestrator.clock import Clock
 from orchestrator.errors import StorageError
-from orchestrator.observers import AllObservers
 from orchestrator.options import RunOptions
 from orchestrator.progress import Limits
 from orchestrator.runtime.alerts import Tell, tell_nobody
@@ -142,7 +141,7 @@ def _assemble(
         cancel_grace_seconds=settings.cancel_grace_seconds,
         task_timeout_seconds=settings.task_timeout_seconds,
         redact=redact,
-        observer=AllObservers(narrator, estimates),
+        observers=(narrator, estimates),
     )
 
     async def page(id: int, after: int) -> FramePage | None:

@@ -87,7 +87,7 @@ class Worker:
         self._accepting = False
         self.handing_back = False
         """Whether what runs is stopped and goes back to the queue."""
-        self._freed = asyncio.Event()
+        self._emptied = asyncio.Event()
         self.stragglers: set[asyncio.Task[Any]] = set()
         """Agents that run on after their attempt was closed."""
 
@@ -170,7 +170,8 @@ class Worker:
     def release(self, owner: str) -> None:
         """Give a reserved slot back."""
         self._taken -= 1
-        self._freed.set()
+        if not self._taken:
+            self._emptied.set()
         self._dispatcher.ended(owner)
         if len(self._dispatcher):
             self._fill()
@@ -212,8 +213,8 @@ class Worker:
     async def idle(self) -> None:
         """Wait until no slot is taken."""
         while self._taken:
-            self._freed.clear()
-            await self._freed.wait()
+            self._emptied.clear()
+            await self._emptied.wait()
 
     def _take(self, owner: str) -> None:
         self._taken += 1
@@ -282,14 +283,16 @@ class Worker:
         self, run: Run, claimed: Claimed, request: TaskRequest | None, begun: Sequence[str]
     ) -> str:
         try:
-            if request is not None:  # just submitted: nothing ran yet
-                progress = Progress(begun=set(begun))
+            refused = None
+            if request is not None:  # just submitted: nothing ran yet, and its agents are known
+                progress = Progress(begun)
             else:
                 request = TaskRequest.model_validate_json(claimed.request)
                 progress = await self._database.read(partial(load_progress, id=run.key.id))
                 progress.active_seconds = claimed.active_ms / 1000
+                refused = self._missing_agent(request, progress)
             task_run = self._begin(run, request, progress)
-            result = self._missing_agent(request, progress) or await task_run.drive()
+            result = refused or await task_run.drive()
             while result.status not in END_STATES:
                 status = await self._let_go(run, result)
                 if status not in OWNED_STATES:

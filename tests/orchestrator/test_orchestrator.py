@@ -271,7 +271,8 @@ async def test_the_first_budget_that_is_reached_ends_the_task(budget: dict[str, 
 async def test_a_budget_that_was_spent_in_an_earlier_run_starts_nothing() -> None:
     recorder = CallbackRecorder("t", None)
     task = request("a", "b", budget={"tokens": 10})
-    earlier = Progress(outputs={}, spent=Usage(input_tokens=10))
+    earlier = Progress()
+    earlier.spent = Usage(input_tokens=10)
     run = TaskRun(
         Orchestrator(team(a=hang, b=hang)).options, task_info("t", task), task, recorder,
         Deadlines(asyncio.get_running_loop()), earlier,
@@ -282,7 +283,8 @@ async def test_a_budget_that_was_spent_in_an_earlier_run_starts_nothing() -> Non
 
 async def test_the_time_earlier_runs_took_counts() -> None:
     task = request("a", timeoutSeconds=1000)
-    earlier = Progress(active_seconds=999.95)
+    earlier = Progress()
+    earlier.active_seconds = 999.95
     run = TaskRun(
         Orchestrator(team(a=hang)).options,
         task_info("t", task),

@@ -115,7 +115,7 @@ def test_a_request_that_can_never_be_executed_is_refused(fields: dict[str, Any])
 )  # fmt: skip
 def test_what_is_not_said_has_a_meaning(fields: dict[str, Any], mode: str, stops: bool) -> None:
     task = ask(**fields)
-    assert (task.mode, task.stops_on_error) == (mode, stops)
+    assert (task.mode, task.plan.stops_on_error) == (mode, stops)
 
 
 @pytest.mark.parametrize(
