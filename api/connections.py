@@ -47,9 +47,9 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
     request would cost more than a look now and then.
 
     Private parts of uvicorn that it stands on: the attributes of `HttpToolsProtocol`; that
-    ``send_400_response`` is called when the parser gives up, ``_unsupported_upgrade_warning`` when
-    it waits for another protocol, and ``_start_asgi_task`` for each request; and what is done with
-    a ``cycle`` there, which the attributes of `Wire` with these names are for.
+    ``_should_upgrade`` knows whether another protocol takes over; that a server waits for what is
+    in ``tasks``, and cancels it in the end; and what is done with a ``cycle``, which the attributes
+    of `Wire` with these names are for.
     """
 
     cycle: Any  # a `Wire`; None before the first request
@@ -99,7 +99,13 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
         if self._rests:
             self._rests, self._deadline = False, None
         self._head_bytes += len(data)
-        super().data_received(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.logger.warning("Invalid HTTP request received.")
+            self._refuse(BadFraming("This is no valid HTTP/1.1 request."))
+        except httptools.HttpParserUpgrade:
+            self._upgrade()
         if self._is_ending():
             return
         if self._part != _BETWEEN and self._head_bytes > self.max_head_bytes:
@@ -126,18 +132,19 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
             self.scope, self.transport, self.flow, self.server_state.default_headers,
             keep_alive=version != "1.0" and self.parser.should_keep_alive(),
             expects_continue=self.expect_100_continue, on_response=self.on_response_complete,
+            tasks=self.tasks,
         )  # fmt: skip
         self.cycle = wire
         app = service_unavailable if self._is_crowded() else self.app
         if was_idle:
-            self._start_asgi_task(wire, app)
+            self._answer(wire, app)
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((wire, app))
 
-    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        self._answering = cycle
-        super()._start_asgi_task(cycle, app)
+    def _answer(self, wire: Any, app: Any) -> None:
+        self._answering = wire
+        wire.start(app, self.loop)
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body came."""
@@ -158,7 +165,7 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.flow.resume_reading()
             if self.pipeline:
-                self._start_asgi_task(*self.pipeline.pop())
+                self._answer(*self.pipeline.pop())
             elif self._deadline is None:
                 self._rests = True
                 self._wait(self.timeout_keep_alive)
@@ -181,14 +188,13 @@ class TimedHttpToolsProtocol(HttpToolsProtocol):
             self._stop_watching()
         super().resume_writing()
 
-    def send_400_response(self, msg: str) -> None:
-        """Answer what the parser could not make sense of."""
-        self._refuse(BadFraming("This is no valid HTTP/1.1 request."))
-
-    def _unsupported_upgrade_warning(self) -> None:
-        # What came behind that request is lost: a body that comes next would be read as a request.
-        self.cycle.keep_alive = False
-        self._refuse(None)
+    def _upgrade(self) -> None:
+        """Go on in another protocol; what the parser has read behind the request is lost."""
+        if self._should_upgrade():
+            self.handle_websocket_upgrade()
+        else:  # a body that comes next would be read as a request
+            self.cycle.keep_alive = False
+            self._refuse(None)
 
     def _is_idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete

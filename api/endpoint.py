@@ -38,7 +38,7 @@ class Call:
         outlet: Where the answer goes.
     """
 
-    __slots__ = ("components", "outlet", "principal", "receive", "scope", "send")
+    __slots__ = ("components", "headers", "outlet", "principal", "receive", "scope", "send")
 
     principal: Principal
     """Who calls; not set on routes that are open to everybody."""
@@ -48,15 +48,11 @@ class Call:
     ) -> None:
         self.components = components
         self.scope = scope
+        self.headers: list[Header] = scope["headers"]
+        """Header fields of the request, names in lower case."""
         self.receive = receive
         self.send = send
         self.outlet = outlet
-
-    @property
-    def headers(self) -> list[Header]:
-        """Header fields of the request, names in lower case."""
-        headers: list[Header] = self.scope["headers"]
-        return headers
 
     @property
     def owner(self) -> str | None:

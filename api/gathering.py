@@ -56,11 +56,15 @@ class GatheringTransport:
 
     def write(self, data: bytes) -> None:
         """Send data, at the latest at the end of this turn."""
-        if self._kept or len(data) > GATHERED_BYTES or self._turn.begins(self._loop):
+        turn = self._turn
+        if self._kept or len(data) > GATHERED_BYTES:
             self.write_now(data)
-        else:
+        elif turn.has_begun:
             self._kept = data
-            self._turn.keep(self)
+            turn.keeping.append(self)
+        else:
+            turn.begin(self._loop)
+            self.write_now(data)
 
     def write_now(self, data: bytes) -> None:
         """Send data, and what was kept before it."""
@@ -86,12 +90,14 @@ class GatheringTransport:
 
 
 class _Turn:
-    """The current turn of a loop: whether something was sent in it, and who keeps something."""
+    """The current turn of a loop."""
 
     def __init__(self) -> None:
-        self._has_begun = False
+        self.has_begun = False
+        """Whether something was sent in it."""
+        self.keeping: list[GatheringTransport] = []
+        """Who keeps something until its end."""
         self._context = Context()  # not that of whoever was first: its end belongs to nobody
-        self._keeping: list[GatheringTransport] = []
 
     @classmethod
     def of(cls, loop: asyncio.AbstractEventLoop) -> _Turn:
@@ -100,20 +106,14 @@ class _Turn:
             turn = _turns[loop] = cls()
         return turn
 
-    def begins(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Whether this is the first thing to be sent in this turn."""
-        if self._has_begun:
-            return False
-        self._has_begun = True
+    def begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Something is sent, the first in this turn."""
+        self.has_begun = True
         loop.call_soon(self._end, context=self._context)
-        return True
-
-    def keep(self, transport: GatheringTransport) -> None:
-        self._keeping.append(transport)
 
     def _end(self) -> None:
-        self._has_begun = False
-        keeping, self._keeping = self._keeping, []
+        self.has_begun = False
+        keeping, self.keeping = self.keeping, []
         for transport in keeping:
             try:
                 transport.flush()

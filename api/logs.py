@@ -85,6 +85,10 @@ def configure_logging(*, json: bool | None = None) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
+_Noted = tuple[int, str | None, str, str, dict[str, Any]]
+"""A line of activity: when, in nanoseconds since 1970; in which request; logger, message, facts."""
+
+
 class _Handler(logging.StreamHandler[Any]):
     """Writes the lines of a moment together, which costs a third of one by one.
 
@@ -93,7 +97,7 @@ class _Handler(logging.StreamHandler[Any]):
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
-        self._records: list[logging.LogRecord | str] = []  # a line of activity is text already
+        self._records: list[logging.LogRecord | _Noted] = []
         self._timer: asyncio.TimerHandle | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -109,16 +113,7 @@ class _Handler(logging.StreamHandler[Any]):
 
     def note(self, name: str, message: str, facts: dict[str, Any]) -> None:
         """Keep a line of `orchestrator.activity`."""
-        text = to_json(facts)
-        if _may_hold_token(text):
-            text = to_json({key: _shown(key, value) for key, value in facts.items()})
-        request_id = _current_request.get(None)
-        end = "}" if request_id is None else f',"request_id":"{request_id}"}}'
-        # Put together by hand: these words are ours; a dict of everything would cost twice this.
-        self._records.append(
-            f'{{"timestamp":"{_timestamps.text(time.time_ns() // 1_000_000)}","level":"info",'
-            f'"message":"{message}","logger":"{name}",{text[1:-1]}{end}'
-        )
+        self._records.append((time.time_ns(), _current_request.get(None), name, message, facts))
         if self._timer is None and not self._is_due():
             self.flush()
 
@@ -127,10 +122,29 @@ class _Handler(logging.StreamHandler[Any]):
         self._timer = None
         records, self._records = self._records, []
         if records:
-            lines = [r if isinstance(r, str) else self._line(r) for r in records]
+            text = "\n".join([*self._lines(records), ""])
             with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
-                self.stream.write("\n".join([*lines, ""]))
+                self.stream.write(text)
                 super().flush()
+
+    def _lines(self, records: list[logging.LogRecord | _Noted]) -> list[str]:
+        lines: list[str] = []
+        last_ms, start = 0, ""
+        for record in records:
+            if isinstance(record, logging.LogRecord):
+                lines.append(self._line(record))
+                continue
+            at_ns, request_id, name, message, facts = record
+            if (ms := at_ns // 1_000_000) != last_ms:  # most are as old as the one before
+                last_ms, timestamp = ms, _timestamps.text(ms)
+                start = f'{{"timestamp":"{timestamp}","level":"info","message":"'
+            text = to_json(facts)
+            if _may_hold_token(text):
+                text = to_json({key: _shown(key, value) for key, value in facts.items()})
+            end = "}" if request_id is None else f',"request_id":"{request_id}"}}'
+            # By hand: these words are ours, and a dict of everything would cost three times this.
+            lines.append(f'{start}{message}","logger":"{name}",{text[1:-1]}{end}')
+        return lines
 
     def _line(self, record: logging.LogRecord) -> str:
         try:

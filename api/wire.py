@@ -55,18 +55,19 @@ class Wire(Outlet):
         keep_alive: Whether another request may follow.
         expects_continue: Whether the client wants to be asked for the body.
         on_response: Called when the answer is over: complete, or broken off.
+        tasks: Those that answer requests; that of this one is among them as long as it takes.
     """
 
     __slots__ = (
         "_chunked", "_default_headers", "_expects_continue", "_flow", "_has_news", "_head", "_left",
-        "_more_comes", "_news", "_on_response", "_pieces", "_transport", "_waiting_bytes",
-        "disconnected", "keep_alive", "response_complete", "scope",
+        "_more_comes", "_news", "_on_response", "_pieces", "_task", "_tasks", "_transport",
+        "_waiting_bytes", "disconnected", "keep_alive", "response_complete", "scope",
     )  # fmt: skip
 
     def __init__(
         self, scope: Scope, transport: GatheringTransport, flow: FlowControl,
         default_headers: Sequence[tuple[bytes, bytes]], *, keep_alive: bool, expects_continue: bool,
-        on_response: Callable[[], None],
+        on_response: Callable[[], None], tasks: set[asyncio.Task[None]],
     ) -> None:  # fmt: skip
         super().__init__()
         self.scope = scope
@@ -76,6 +77,8 @@ class Wire(Outlet):
         self.keep_alive = keep_alive
         self._expects_continue = expects_continue
         self._on_response = on_response
+        self._tasks = tasks
+        self._task: asyncio.Task[None] | None = None
         self._pieces: list[bytes] = []  # of the body, not received yet
         self._waiting_bytes = 0  # in all of them
         self._more_comes = True
@@ -94,8 +97,12 @@ class Wire(Outlet):
         """Whether the client may have seen some of the answer."""
         return self.status is not None and not self._head
 
-    async def run_asgi(self, app: ASGIApp) -> None:
+    def start(self, app: ASGIApp, loop: asyncio.AbstractEventLoop) -> None:
         """Let the application answer, and see that the answer ends, whatever it does."""
+        self._task = loop.create_task(self._run(app))
+        self._tasks.add(self._task)
+
+    async def _run(self, app: ASGIApp) -> None:
         self.scope["extensions"] = {WIRE: self}
         try:
             await app(self.scope, self.receive, self.send)
@@ -109,6 +116,9 @@ class Wire(Outlet):
         finally:
             del self.scope["extensions"]  # else request and answer hold each other
             self._on_response = _nothing
+            # Not by a callback of the task: that would be one more step of the loop.
+            self._tasks.discard(self._task)
+            self._task = None
 
     def feed(self, piece: bytes) -> None:
         """A piece of the body came."""

@@ -7,7 +7,6 @@ for the same turn.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 
 
@@ -17,7 +16,8 @@ class Turns:
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         """Whose turns they are."""
-        self._due: deque[list[Callable[[], None]]] = deque()  # the first is called next
+        self._next = 0  # number of the turn that comes
+        self._due: dict[int, list[Callable[[], None]]] = {}  # by the number of their turn
         self._turning = False
 
     def after(self, turns: int, call: Callable[[], None]) -> None:
@@ -25,16 +25,16 @@ class Turns:
 
         It must not raise: what is to be called behind it in that turn would be lost.
         """
-        while len(self._due) <= turns:
-            self._due.append([])
-        self._due[turns].append(call)
+        self._due.setdefault(self._next + turns, []).append(call)
         if not self._turning:
             self._turning = True
             self.loop.call_soon(self._turn)
 
     def _turn(self) -> None:
+        calls = self._due.pop(self._next, ())
+        self._next += 1
         try:
-            for call in self._due.popleft():
+            for call in calls:
                 call()
         finally:
             self._turning = bool(self._due)

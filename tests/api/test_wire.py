@@ -265,12 +265,16 @@ class Connection(asyncio.Transport):
 
 async def run(app: ASGIApp, *, method: str = "GET") -> Connection:
     connection = Connection()
+    tasks: set[asyncio.Task[None]] = set()
     wire = Wire(
         {"type": "http", "method": method, "http_version": "1.1"},
         GatheringTransport(connection, asyncio.get_running_loop()), FlowControl(connection), (),
         keep_alive=True, expects_continue=False, on_response=lambda: None,
+        tasks=tasks,
     )  # fmt: skip
-    await wire.run_asgi(app)
+    wire.start(app, asyncio.get_running_loop())
+    await asyncio.wait(tasks)
+    assert not tasks
     await asyncio.sleep(0)  # a turn of the loop: what is gathered goes out
     return connection
 
