@@ -10,7 +10,6 @@ what was made once for all readers, without waking anybody.
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import re
 from collections.abc import Callable, Sequence
@@ -24,6 +23,7 @@ from api.outlet import WIRE, Outlet
 
 logger = logging.getLogger(__name__)
 
+KNOWN_NAMES = 256  # of header fields; there are few, and others are looked at each time
 COPIED_BYTES = 16 * 1024  # a longer piece is written as it is, not copied into a chunk
 
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
@@ -297,18 +297,26 @@ def chunked(body: bytes) -> bytes:
 
 def _field_lines(fields: Sequence[tuple[bytes, bytes]]) -> bytes:
     """Header fields as they are sent; refused if a value ends its line or has other controls."""
-    lines = b"\r\n".join([*[_field_name(name) + value for name, value in fields], b""])
+    lines = b"\r\n".join([*[_beginnings[name] + value for name, value in fields], b""])
     if len(lines) - len(lines.translate(None, _CONTROLS)) != 2 * len(fields):
         raise RuntimeError("A header field with a control character cannot be sent.")
     return lines
 
 
-@functools.lru_cache(maxsize=256)  # there are few names
-def _field_name(name: bytes) -> bytes:
-    name = name.lower()
-    if not _NAME.fullmatch(name):
-        raise RuntimeError(f"A header field of the name {name!r} cannot be sent.")
-    return name + b": "
+class _Beginnings(dict[bytes, bytes]):
+    """How the line of a header field begins, by its name."""
+
+    def __missing__(self, name: bytes) -> bytes:
+        lower = name.lower()
+        if not _NAME.fullmatch(lower):
+            raise RuntimeError(f"A header field of the name {lower!r} cannot be sent.")
+        beginning = lower + b": "
+        if len(self) < KNOWN_NAMES:
+            self[name] = beginning
+        return beginning
+
+
+_beginnings = _Beginnings()
 
 
 def _nothing() -> None:

@@ -144,7 +144,10 @@ class Channels:
         channel.readers -= 1
         if channel.readers == 0:
             self._channels.pop(channel.id, None)
-            self._clear(channel)
+            self.bytes -= channel.bytes
+            self._kept -= len(channel.pieces)
+            channel.pieces.clear()  # `_ages` holds the channel for a while
+            channel.bytes = 0
             if at_end and not channel.removed:
                 self.on_left(channel.id)
 
@@ -157,8 +160,11 @@ class Channels:
         channel.last_seq = events[-1].seq
         whole = framed(events)
         fits = len(whole) <= MAX_BYTES and len(events) <= MAX_FRAMES
-        for piece in (events,) if fits else _cut(events):
-            self._keep(channel, piece[0].seq, piece[-1].seq, whole if fits else framed(piece))
+        if fits:
+            self._keep(channel, events[0].seq, channel.last_seq, whole)
+        else:
+            for piece in _cut(events):
+                self._keep(channel, piece[0].seq, piece[-1].seq, framed(piece))
         while self.bytes > self._max_bytes:
             self._drop_oldest()
         if len(self._ages) > 2 * self._kept + MAX_FRAMES:  # then each costs a constant
@@ -172,12 +178,6 @@ class Channels:
         self.bytes += size
         self._kept += 1
         self._ages.append((channel, first))
-
-    def _clear(self, channel: Channel) -> None:
-        self.bytes -= channel.bytes
-        self._kept -= len(channel.pieces)
-        channel.pieces.clear()
-        channel.bytes = 0
 
     def _drop_oldest(self) -> None:
         channel, first = self._ages.popleft()
