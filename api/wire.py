@@ -239,6 +239,7 @@ class Wire(Outlet):
             raise RuntimeError(f"An answer does not go on with {message['type']!r}.")
         body = message.get("body", b"")
         last = not message.get("more_body", False)
+        end = _END if last else b""
         size = len(body)
         self.sent += size
         if not self._chunked:
@@ -246,10 +247,11 @@ class Wire(Outlet):
         elif size > COPIED_BYTES:
             self._transport.write(b"%b%x\r\n" % (self._taken_head(), size))
             self._transport.write(body)
-            self._transport.write(b"\r\n" + _END if last else b"\r\n")
+            self._transport.write(b"\r\n" + end)
+        elif body:
+            self._transport.write(b"%b%x\r\n%b\r\n%b" % (self._taken_head(), size, body, end))
         else:
-            chunk = b"%x\r\n%b\r\n" % (size, body) if body else b""
-            self._transport.write(b"%b%b%b" % (self._taken_head(), chunk, _END if last else b""))
+            self._transport.write(self._taken_head() + end)
         if last:
             self._complete()
 
