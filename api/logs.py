@@ -131,7 +131,7 @@ class _Handler(logging.StreamHandler[Any]):
         lines: list[str] = []
         last_ms, start = 0, ""
         for record in records:
-            if isinstance(record, logging.LogRecord):
+            if not isinstance(record, tuple):
                 lines.append(self._line(record))
                 continue
             at_ns, request_id, name, message, facts = record
