@@ -18,7 +18,7 @@ from orchestrator.errors import AttemptClosed, OutputLimitExceeded
 from orchestrator.events import ArtifactInfo, Draft
 from orchestrator.progress import Recorder
 from orchestrator.store import agent_runs, artifacts, events, tasks
-from orchestrator.store.events import Appended, Change, RunKey
+from orchestrator.store.events import Account, Appended, Change, RunKey
 from orchestrator.store.tasks import Ended
 from orchestrator.store.writer import Writer
 
@@ -26,6 +26,7 @@ BUFFER_EVENTS = 256  # per attempt: an agent that floods waits for the disk, not
 BUFFER_BYTES = 1024 * 1024
 MERGED_BYTES = 64 * 1024  # pieces of text become one event up to here
 LINGER_TURNS = 3  # turns of the loop a run's first events wait: an agent that ends at once
+ACCOUNT_MS = 1000  # so old at most is what the task's row tells of a run that reports something
 EVENT_OVERHEAD = 160  # bytes of an event beside what an agent wrote
 
 
@@ -82,7 +83,8 @@ class LogRecorder:
         self._started = clock.monotonic()
         self.stored_at = self._started
         """When something of this run was stored last, on the monotonic clock."""
-        self._log_bytes = log_bytes
+        self._log_bytes = self._stored_bytes = log_bytes
+        self._accounted_ms = 0
         self._last_seq = last_seq
         self._max_log_bytes = max_log_bytes
         # A character takes at most 6 bytes once it is escaped; see `Reporter`.
@@ -102,6 +104,10 @@ class LogRecorder:
     def active_ms(self) -> int:
         """How long the task has been active, all its runs together."""
         return self._earlier_ms + int((self._clock.monotonic() - self._started) * 1000)
+
+    def account(self) -> Account:
+        """What the task's row is to tell of this run."""
+        return Account(self._stored_bytes, self.active_ms)
 
     def accept(self, draft: Draft) -> bool:
         """See `Recorder.accept`."""
@@ -151,8 +157,8 @@ class LogRecorder:
         with artifacts.discarding(self._writer, id):
             await self.flush()
             show = partial(
-                artifacts.show, artifact=id, run=self._run, draft=draft, last_seq=self._last_seq,
-                active_ms=self.active_ms, now=self._clock.wall_ms(),
+                artifacts.show, artifact=id, run=self._run, draft=draft, heads=self._writer.heads,
+                account=self.account(), now=self._clock.wall_ms(),
             )  # fmt: skip
             # A future of its own: whoever waits may be cancelled, the transaction is not.
             await self._writer.submit(show, self._show, rows=2, waits=True)
@@ -197,7 +203,7 @@ class LogRecorder:
         finish = partial(
             tasks.finish, run=self._run, draft=draft, before=drafts, changes=changes,
             completed=completed, failed=failed, last_seq=self._last_seq,
-            active_ms=self.active_ms, now=self._clock.wall_ms(),
+            account=self.account(), now=self._clock.wall_ms(),
         )  # fmt: skip
         try:
             return await self._writer.submit(finish, publish, rows=len(drafts) + 3, waits=True)
@@ -298,9 +304,13 @@ class LogRecorder:
         self._taken, self._waiting = self._waiting, []
         size = self._bytes
         drafts, changes = self._take()
+        now = self._clock.wall_ms()
+        account = None
+        if changes or not 0 <= now - self._accounted_ms < ACCOUNT_MS:
+            account, self._accounted_ms = self.account(), now
         append = partial(
             events.append, run=self._run, drafts=drafts, changes=changes,
-            last_seq=self._last_seq, active_ms=self.active_ms, now=self._clock.wall_ms(),
+            heads=self._writer.heads, account=account, now=now,
         )  # fmt: skip
         self._writer.post(
             append, self._end, self._fail,
@@ -318,6 +328,7 @@ class LogRecorder:
     def _show(self, appended: Appended) -> None:
         self.stored_at = self._clock.monotonic()
         self._last_seq = appended.events[-1].seq
+        self._stored_bytes += events.length(appended.events)
         self._publish(appended)
 
     def _end(self, appended: Appended) -> None:

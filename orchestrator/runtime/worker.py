@@ -311,7 +311,8 @@ class Worker:
                     status=TaskStatus.FAILED, outputs={}, failed={}, code="internal", error=words
                 )
             # With another recorder: this one may have failed, and takes nothing more.
-            recorder = self._recorder(run.key, run.recorder.active_ms, 0, 0)
+            log_bytes, active_ms = run.recorder.account()
+            recorder = self._recorder(run.key, active_ms, log_bytes, 0)
             return (await self._end(recorder, result)).own.status
 
     def _recorder(self, key: RunKey, active_ms: int, log_bytes: int, last_seq: int) -> LogRecorder:
@@ -359,7 +360,7 @@ class Worker:
         await run.recorder.flush()
         let_go = partial(
             tasks.let_go, run=run.key, handing_back=result.status == TaskStatus.QUEUED,
-            active_ms=run.recorder.active_ms, now=self._clock.wall_ms(),
+            account=run.recorder.account(), now=self._clock.wall_ms(),
         )  # fmt: skip
         try:
             appended = await self._writer.submit(let_go, self._channels.publish, waits=True)

@@ -13,6 +13,8 @@ from orchestrator.store.events import RunKey
 from orchestrator.store.tables import AgentRun
 from orchestrator.tasks import EVENT_TO_AGENT_STATUS, AgentStatus, rounded_ms
 
+_STORED = {word: status.value for word, status in EVENT_TO_AGENT_STATUS.items()}
+
 
 def begin(connection: Connection, run: RunKey, draft: Draft) -> None:
     """An attempt begins (`agent_start`)."""
@@ -44,7 +46,7 @@ def end(connection: Connection, run: RunKey, draft: Draft, output: Any) -> None:
 def _end_values(draft: Draft, output: Any) -> dict[str, Any]:
     fields = draft.fields
     values = {
-        "status": EVENT_TO_AGENT_STATUS[fields["status"]].value,
+        "status": _STORED[fields["status"]],
         "ended": draft.at_ms,
         "execution_ms": fields["executionTime"],
     }

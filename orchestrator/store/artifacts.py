@@ -14,7 +14,8 @@ from orchestrator.errors import AppendRefused, AttemptClosed
 from orchestrator.events import ArtifactInfo, Draft
 from orchestrator.store import agent_runs, events
 from orchestrator.store.database import Connection
-from orchestrator.store.events import Appended, RunKey
+from orchestrator.store.events import Account, Appended, RunKey
+from orchestrator.store.heads import Heads
 from orchestrator.store.tables import Artifact, ArtifactPiece
 from orchestrator.store.writer import Writer
 
@@ -50,8 +51,8 @@ def discarding(writer: Writer, artifact: int) -> Iterator[None]:
 
 
 def show(
-    connection: Connection, artifact: int, run: RunKey, draft: Draft, *, last_seq: int,
-    active_ms: int, now: int,
+    connection: Connection, artifact: int, run: RunKey, draft: Draft, *, heads: Heads,
+    account: Account, now: int,
 ) -> Appended | AppendRefused | AttemptClosed:  # fmt: skip
     """Make an artifact visible with its event; an earlier one of that name goes.
 
@@ -60,9 +61,7 @@ def show(
     fields = draft.fields
     if not agent_runs.is_open(connection, run, fields["agentRole"], fields["attempt"]):
         return AttemptClosed(f"attempt {fields['attempt']} of {fields['agentRole']} has ended")
-    appended = events.append(
-        connection, run, [draft], last_seq=last_seq, active_ms=active_ms, now=now
-    )
+    appended = events.append(connection, run, [draft], heads=heads, now=now, account=account)
     if isinstance(appended, AppendRefused):
         return appended
     same = (

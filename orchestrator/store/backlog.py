@@ -73,6 +73,7 @@ class Backlog:
         # Rung to wake the thread, and only when it sleeps: a wake-up costs more than an event.
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._sleep: _Sleep = "awake"
+        self._is_urgent = False  # something that waits, or was just taken, is
         self._brings_more = False  # the loop is not quiet yet
         self._has_news = False  # something urgent came since that was looked at
         self._committed_at = 0.0
@@ -90,7 +91,7 @@ class Backlog:
         """Let an operation wait."""
         self._items.append(item)
         if item.urgent:
-            self._has_news = True
+            self._is_urgent = self._has_news = True
             if not self._brings_more:
                 self._brings_more = True
                 self._turns.after(QUIET_TURNS, self._look)
@@ -126,27 +127,27 @@ class Backlog:
         Args:
             timeout: Seconds to wait for the first one.
         """
-        if not self._is_urgent():  # also while nothing waits: what comes need not wake the thread
+        if not self._is_urgent:  # also while nothing waits: what comes need not wake the thread
             self._doze("pacing", self._committed_at + PACE_SECONDS - time.monotonic())
         if not self._items:
             self._doze("idle", timeout)
         if self._items and self._committed >= MANY and not self._overflows:
             self._doze("gathering", self._committed_at + GATHER_SECONDS - time.monotonic())
+        self._is_urgent = False
         batch: list[Item] = []
         rows = 0
         while self._items and rows < BATCH_ROWS:
             batch.append(self._items.popleft())
             rows += batch[-1].rows
         self._overflows = bool(self._items)
+        if self._overflows:
+            self._is_urgent = True
         return batch
 
     def committed(self, count: int) -> None:
         """A transaction with so many operations was committed just now."""
         self._committed = count
         self._committed_at = time.monotonic()
-
-    def _is_urgent(self) -> bool:
-        return any(item.urgent for item in tuple(self._items))
 
     def _doze(self, sleep: _Sleep, seconds: float) -> None:
         """Sleep until the bell rings, but no longer than that."""
@@ -165,6 +166,6 @@ class Backlog:
             case "idle":
                 return bool(self._items)
             case "pacing":
-                return self._is_urgent()
+                return self._is_urgent
             case _:  # gathering
                 return not self._brings_more

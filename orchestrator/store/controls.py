@@ -18,6 +18,7 @@ from orchestrator.store import agent_runs, dependencies, tasks
 from orchestrator.store.database import Connection, assignments
 from orchestrator.store.dependencies import Needed, Outlook
 from orchestrator.store.events import Appended
+from orchestrator.store.heads import LAST_SEQ
 from orchestrator.store.quotas import Quotas
 from orchestrator.store.recovery import Waiting
 from orchestrator.store.tasks import Ended
@@ -90,8 +91,8 @@ def control(connection: Connection, call: Call) -> Controlled | PoststreamError:
 def find(connection: Connection, call: Call) -> Found | Controlled | PoststreamError:
     """The task of a call that is allowed; else what the call is answered."""
     row = connection.execute(
-        "SELECT id, task_id, owner, status, last_seq, active_ms, turned, control, agents_failed,"
-        " started, request FROM task"
+        f"SELECT id, task_id, owner, status, {LAST_SEQ}, active_ms, turned, control,"
+        " agents_failed, started, request FROM task"
         " WHERE task_id = ? AND owner = coalesce(?, owner) AND deleted IS NULL",
         (call.task_id, call.owner),
     ).fetchone()
@@ -206,17 +207,16 @@ def _move(
         fields["done"] = agent_runs.delivered(connection, found.id)
     columns = {
         "status": status.value, "control": call.control, "requested_by": call.requested_by,
-        "updated": call.now, **changes,
+        "updated": call.now, "turned": found.last_seq + 1, **changes,
     }  # fmt: skip
-    row = connection.execute(
-        f"UPDATE task SET {assignments(*columns)}, last_seq = last_seq + 1, turned = last_seq + 1"
-        " WHERE id = ? AND status = ? RETURNING last_seq",
+    cursor = connection.execute(
+        f"UPDATE task SET {assignments(*columns)} WHERE id = ? AND status = ?",
         (*columns.values(), found.id, found.status.value),
-    ).fetchone()
-    if row is None:
+    )
+    if cursor.rowcount != 1:
         return TaskConflict("The task changed in this moment; look at it again.")
     draft = Draft("task_state", fields, call.now)
-    appended = tasks.store(connection, found.id, found.task_id, [draft], row[0], status)
+    appended = tasks.store(connection, found.id, found.task_id, [draft], found.last_seq + 1, status)
     return Controlled(found.id, found.task_id, status, appended)
 
 

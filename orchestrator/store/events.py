@@ -14,7 +14,7 @@ from sqlmodel import Session
 from orchestrator.errors import AppendRefused
 from orchestrator.events import Draft, encode, framed
 from orchestrator.store.database import Connection
-from orchestrator.tasks import OWNED_STATES, TaskStatus
+from orchestrator.store.heads import Heads
 
 PAGE_ROWS = 512  # a read transaction is over in about a millisecond
 PAGE_BYTES = 8 * 1024 * 1024  # a page is held in memory
@@ -52,17 +52,22 @@ class Appended(NamedTuple):
     """The task's status after it."""
 
 
-_ADVANCE = (
-    "UPDATE task SET last_seq = ?, log_bytes = log_bytes + ?, active_ms = ?, updated = ?"
-    " WHERE id = ? AND epoch = ? AND status = ? AND last_seq = ?"
-)
-_FIND = "SELECT status, last_seq FROM task WHERE id = ? AND epoch = ?"
+class Account(NamedTuple):
+    """What a task's row tells of its run, when it is brought up to date."""
+
+    log_bytes: int
+    """How long the log was before the events that are stored with it."""
+    active_ms: int
+    """How long the task has been active so far."""
+
+
+_ACCOUNT = "UPDATE task SET log_bytes = ?, active_ms = ?, updated = ? WHERE id = ?"
 _GOES_ON = "UPDATE task SET recoveries = 0 WHERE id = ? AND recoveries <> 0"
 
 
 def append(
-    connection: Connection, run: RunKey, drafts: Sequence[Draft], *, last_seq: int, active_ms: int,
-    now: int, changes: Sequence[Change] = (),
+    connection: Connection, run: RunKey, drafts: Sequence[Draft], *, heads: Heads, now: int,
+    account: Account | None = None, changes: Sequence[Change] = (),
 ) -> Appended | AppendRefused:  # fmt: skip
     """Append a run's events; refused when another epoch owns the task or its status forbids it.
 
@@ -70,30 +75,31 @@ def append(
         connection: The writer's.
         run: Whose events they are.
         drafts: In order.
-        last_seq: Where the log ends as far as the run knows; it may have gone on.
-        active_ms: How long the task has been active so far.
+        heads: Where logs end.
         now: Milliseconds since 1970.
+        account: Brings the task's row up to date; without one only the log grows.
         changes: What else belongs into this transaction.
     """
-    status: str = TaskStatus.RUNNING.value
-    while True:
-        after, last_seq = last_seq, last_seq + len(drafts)
-        events = number(run.task_id, drafts, last_seq=last_seq)
-        size = sum([len(data) for _, _, data in events])
-        values = (last_seq, size, active_ms, now, run.id, run.epoch, status, after)
-        if connection.execute(_ADVANCE, values).rowcount == 1:
-            break
-        # A control has added to the log or moved the task, or the run owns it no more.
-        row = connection.execute(_FIND, (run.id, run.epoch)).fetchone()
-        if row is None or row[0] not in OWNED_STATES:
-            return refusal(connection, run)
-        status, last_seq = row
+    head = heads.of(connection, run.id, run.epoch)
+    if head is None:
+        return refusal(connection, run)
+    head.last_seq += len(drafts)
+    events = number(run.task_id, drafts, last_seq=head.last_seq)
     insert(connection, run.id, events)
     for change in changes:
         change(connection, run)
     if changes and _goes_on(drafts):
         connection.execute(_GOES_ON, (run.id,))
-    return Appended(run.id, events, status)
+    if account is not None:
+        log_bytes = account.log_bytes + length(events)
+        connection.execute(_ACCOUNT, (log_bytes, account.active_ms, now, run.id))
+    heads.moved(connection, run.id, head)
+    return Appended(run.id, events, head.status)
+
+
+def length(events: Sequence[StoredEvent]) -> int:
+    """How many bytes of a log these are."""
+    return sum([len(data) for _, _, data in events])
 
 
 def _goes_on(drafts: Sequence[Draft]) -> bool:
@@ -128,6 +134,14 @@ def number(task_id: str, drafts: Sequence[Draft], *, last_seq: int) -> list[Stor
         _stored((seq, draft.type, encode(task_id, seq, draft)))
         for seq, draft in enumerate(drafts, first)
     ]
+
+
+def last_seq(connection: Connection, id: int) -> int:
+    """Where the log of a task ends, by its `task.id`."""
+    number: int = connection.execute("SELECT max(seq) FROM event WHERE task = ?", (id,)).fetchone()[
+        0
+    ]
+    return number
 
 
 def refusal(connection: Connection, run: RunKey) -> AppendRefused:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from orchestrator.events import Draft
-from orchestrator.store import agent_runs, tasks
+from orchestrator.store import agent_runs, events, tasks
 from orchestrator.store.database import Connection
 from orchestrator.store.events import Appended
 from orchestrator.tasks import TaskStatus
@@ -103,13 +103,13 @@ def requeue(connection: Connection, lost: Lost, *, now: int) -> Appended:
     status = TaskStatus.PAUSED if paused else TaskStatus.QUEUED
     fields: dict[str, Any] = {"state": status.value, "reason": "recovered", "done": done}
     drafts.append(Draft("task_state", fields, now))
-    row = connection.execute(
+    last_seq = events.last_seq(connection, lost.id) + len(drafts)
+    connection.execute(
         "UPDATE task SET status = ?, epoch = epoch + 1, round = round + ?, node = NULL,"
-        " queued = ?, updated = ?, recoveries = recoveries + 1, last_seq = last_seq + ?,"
-        " turned = last_seq + ? WHERE id = ? RETURNING last_seq",
-        (status, 0 if paused else 1, now, now, len(drafts), len(drafts), lost.id),
-    ).fetchone()
-    return tasks.store(connection, lost.id, lost.task_id, drafts, row[0], status)
+        " queued = ?, updated = ?, recoveries = recoveries + 1, turned = ? WHERE id = ?",
+        (status, 0 if paused else 1, now, now, last_seq, lost.id),
+    )
+    return tasks.store(connection, lost.id, lost.task_id, drafts, last_seq, status)
 
 
 def close(connection: Connection, lost: Lost, *, error: str, code: str, now: int) -> tasks.Ended:

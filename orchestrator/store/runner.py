@@ -8,14 +8,16 @@ from typing import NamedTuple
 from sqlmodel import Session, col, select
 
 from orchestrator.events import Draft
-from orchestrator.store import tasks
+from orchestrator.store import events, tasks
 from orchestrator.store.database import Connection
 from orchestrator.store.events import Appended
+from orchestrator.store.heads import LAST_SEQ
 from orchestrator.store.tables import Node, RunnerLine
 from orchestrator.tasks import TaskStatus
 
 TOLD_TASKS = 100  # in one transaction; two rows each
 _TOLD = '"reason":"worker_stopped"'
+_WITH_LAST_EVENT = f"JOIN event last ON last.task = task.id AND last.seq = {LAST_SEQ}"
 
 Row = tuple[int, int, int, str, str, str | None, str | None, str | None]
 """id, milliseconds since 1970, thread, type, words, task id, title, owner."""
@@ -81,11 +83,10 @@ def tell_waiting(connection: Connection, *, after: int, now: int) -> Told:
         now: Milliseconds since 1970.
     """
     rows = connection.execute(
-        "SELECT t.id, t.task_id, e.data FROM task t"
-        " JOIN event e ON e.task = t.id AND e.seq = t.last_seq"
-        " WHERE t.ended IS NULL AND t.status = 'queued' AND t.id > ?"
-        " AND NOT EXISTS (SELECT 1 FROM dependency d WHERE d.task = t.id)"
-        " ORDER BY t.id LIMIT ?",
+        f"SELECT task.id, task_id, data FROM task {_WITH_LAST_EVENT}"
+        " WHERE ended IS NULL AND status = 'queued' AND task.id > ?"
+        " AND NOT EXISTS (SELECT 1 FROM dependency d WHERE d.task = task.id)"
+        " ORDER BY task.id LIMIT ?",
         (after, TOLD_TASKS),
     ).fetchall()
     untold = [(id, task_id) for id, task_id, data in rows if _TOLD not in data]
@@ -96,18 +97,15 @@ def tell_waiting(connection: Connection, *, after: int, now: int) -> Told:
 def tell_one(connection: Connection, *, id: int, round: int, now: int) -> Appended | None:
     """Tell one queued task, unless it has moved on or was told."""
     row = connection.execute(
-        "SELECT t.task_id, e.data FROM task t JOIN event e ON e.task = t.id AND e.seq = t.last_seq"
-        " WHERE t.id = ? AND t.round = ? AND t.status = 'queued'",
+        f"SELECT task_id, data FROM task {_WITH_LAST_EVENT}"
+        " WHERE task.id = ? AND round = ? AND status = 'queued'",
         (id, round),
     ).fetchone()
     return None if row is None or _TOLD in row[1] else _tell(connection, id, row[0], now)
 
 
 def _tell(connection: Connection, id: int, task_id: str, now: int) -> Appended:
-    (last_seq,) = connection.execute(
-        "UPDATE task SET last_seq = last_seq + 1, turned = last_seq + 1, updated = ?"
-        " WHERE id = ? RETURNING last_seq",
-        (now, id),
-    ).fetchone()
+    last_seq = events.last_seq(connection, id) + 1
+    connection.execute("UPDATE task SET turned = ?, updated = ? WHERE id = ?", (last_seq, now, id))
     draft = Draft("task_state", {"state": "queued", "reason": "worker_stopped"}, now)
     return tasks.store(connection, id, task_id, [draft], last_seq, TaskStatus.QUEUED)

@@ -105,18 +105,19 @@ def _submit_after(
     return stored
 
 
+_RUNNING, _QUEUED = TaskStatus.RUNNING.value, TaskStatus.QUEUED.value
 _INSERT = (
     "INSERT INTO task (task_id, owner, title, description, request, agents, metadata, job_type,"
-    " trigger_source, priority, status, epoch, node, last_seq, log_bytes, idempotency_key,"
+    " trigger_source, priority, status, epoch, node, log_bytes, idempotency_key,"
     " body_hash, created, queued, updated, started)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, nullif(?, ''), ?, ?, ?, ?, ?, ?, ?, nullif(?, ''),"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, nullif(?, ''), ?, ?, ?, ?, ?, ?, nullif(?, ''),"
     " ?, ?, ?, ?)"
 )
 
 
 def _store(connection: Connection, new: NewTask, *, waits: bool = False) -> Submitted:
     claimed = new.node is not None and not waits
-    status = (TaskStatus.RUNNING if claimed else TaskStatus.QUEUED).value
+    status = _RUNNING if claimed else _QUEUED
     drafts = [new.created, *new.starts] if claimed else [new.created]
     stored = events.number(new.task_id, drafts, last_seq=len(drafts))
     epoch = 1 if claimed else 0
@@ -150,7 +151,7 @@ def _insert(
             request.job_type or "manual",
             # The driver takes as long for a None as for ten numbers; what is never empty has none.
             request.trigger_source or "", request.priority or 0, status, epoch,
-            new.node if epoch else None, len(stored), sum([len(e.data) for e in stored]),
+            new.node if epoch else None, events.length(stored),
             new.idempotency_key, new.body_hash or "", new.now, new.now, new.now,
             new.now if epoch else None,
         ),

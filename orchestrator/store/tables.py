@@ -7,7 +7,7 @@ so that a replay gives the same bytes.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import (
     JSON,
@@ -23,7 +23,8 @@ from sqlalchemy import (
     Text,
     text,
 )  # fmt: skip
-from sqlmodel import Field, SQLModel
+from sqlalchemy.orm import column_property
+from sqlmodel import Field, SQLModel, func, select
 
 BIG_KEY = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only INTEGER keys itself
 
@@ -92,9 +93,10 @@ class Task(_Table, table=True):
     round: int = Field(sa_column=_small(1))
     epoch: int = Field(sa_column=_small())
     node: str | None = Field(sa_column=Column(String(64)))
-    last_seq: int = Field(sa_column=_big())
     log_bytes: int = Field(sa_column=_big())
+    """Of a task that runs: as of its last milestone, and never much longer than a second ago."""
     active_ms: int = Field(sa_column=_big())
+    """As `log_bytes`."""
     cancel_deadline: int | None = Field(sa_column=_big(None))
     requested_by: str | None = Field(sa_column=Column(String(255)))
     """Who used `control`."""
@@ -118,6 +120,8 @@ class Task(_Table, table=True):
     """The control that was used last, see `orchestrator.controls`."""
     turned: int = Field(sa_column=_big())
     """Number of its last event that is a terminal event or a `task_state`."""
+    last_seq: ClassVar[Any]
+    """Number of its last event. No column: the log alone says where it ends."""
 
 
 class Dependency(_Table, table=True):
@@ -179,6 +183,14 @@ class EventRow(_Table, table=True):
     seq: int = Field(sa_column=Column(BigInteger, nullable=False))
     type: str = Field(sa_column=Column(String(32), nullable=False))
     data: str = Field(sa_column=Column(Text, nullable=False))
+
+
+Task.last_seq = column_property(
+    select(func.max(EventRow.seq))
+    .where(EventRow.task == Task.id)
+    .correlate_except(EventRow)
+    .scalar_subquery()
+)
 
 
 class Artifact(_Table, table=True):

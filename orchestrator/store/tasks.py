@@ -9,9 +9,13 @@ from orchestrator.errors import AppendRefused
 from orchestrator.events import Draft, to_json
 from orchestrator.store import agent_runs, events
 from orchestrator.store.database import Connection, assignments
-from orchestrator.store.events import Appended, Change, RunKey
+from orchestrator.store.events import Account, Appended, Change, RunKey
+from orchestrator.store.heads import LAST_SEQ
 from orchestrator.store.submissions import dependency_failed
 from orchestrator.tasks import OWNED_STATES, TaskStatus
+
+# Asked for each time, the value of an enum costs as much as a column of a statement.
+_RUNNING, _COMPLETED = TaskStatus.RUNNING.value, TaskStatus.COMPLETED.value
 
 
 class Claimed(NamedTuple):
@@ -45,7 +49,7 @@ def claim(connection: Connection, id: int, round: int, node: str, now: int) -> C
         " started = coalesce(started, ?),"
         " queue_ms = queue_ms + CASE WHEN ? > queued THEN ? - queued ELSE 0 END"
         " WHERE id = ? AND round = ? AND status = 'queued' AND deleted IS NULL"
-        " RETURNING task_id, epoch, owner, request, active_ms, log_bytes, last_seq",
+        f" RETURNING task_id, epoch, owner, request, active_ms, log_bytes, {LAST_SEQ}",
         (node, now, now, now, now, id, round),
     ).fetchone()
     if row is None:
@@ -63,12 +67,13 @@ class _Known(NamedTuple):
 
 
 _AWAITED = "(SELECT count(*) FROM dependency WHERE after = task.id)"
-_AS_KNOWN = f" AND epoch = ? AND status = ? AND last_seq = ? AND {_AWAITED} = ?"
+_AS_KNOWN = f" AND epoch = ? AND status = ? AND {LAST_SEQ} = ? AND {_AWAITED} = ?"
 
 
 def finish(
     connection: Connection, run: RunKey, draft: Draft, *, before: Sequence[Draft],
-    changes: Sequence[Change], completed: int, failed: int, last_seq: int, active_ms: int, now: int,
+    changes: Sequence[Change], completed: int, failed: int, last_seq: int, account: Account,
+    now: int,
 ) -> Ended | AppendRefused:  # fmt: skip
     """End a task as its run says, unless it is being cancelled: then it ends cancelled.
 
@@ -81,10 +86,10 @@ def finish(
         completed: How many agents delivered.
         failed: How many did not.
         last_seq: Where the log ends as far as the run knows; it may have gone on.
-        active_ms: How long the task was active.
+        account: Brings the task's row up to date.
         now: Milliseconds since 1970.
     """
-    known: _Known | None = _Known(TaskStatus.RUNNING.value, last_seq, awaited=0)
+    known: _Known | None = _Known(_RUNNING, last_seq, 0)
     if draft.fields.get("code") == "internal":  # whatever broke, no attempt stays without an end
         known = _look(connection, run)
         if known is not None:
@@ -95,15 +100,17 @@ def finish(
         if known.status == TaskStatus.CANCELLING:
             requested_by = _requested_by(connection, run.id)
             not_stopped = draft.fields.get("notStopped", ())
-            draft = cancelled_event(requested_by, active_ms, now, not_stopped=not_stopped)
+            draft = cancelled_event(requested_by, account.active_ms, now, not_stopped=not_stopped)
         drafts = [*before, draft]
-        values = _end_values(draft, known.last_seq + len(drafts), active_ms, now)
+        last_seq = known.last_seq + len(drafts)
+        stored = events.number(run.task_id, drafts, last_seq=last_seq)
+        values = _end_values(draft, last_seq, account.active_ms, now)
         values["agents_completed"], values["agents_failed"] = completed, failed
+        values["log_bytes"] = account.log_bytes + events.length(stored)
         if _set_ended(connection, run.id, values, _AS_KNOWN, run.epoch, *known):
             _make(changes, connection, run)
-            own = store(
-                connection, run.id, run.task_id, drafts, values["last_seq"], values["status"]
-            )
+            events.insert(connection, run.id, stored)
+            own = Appended(run.id, stored, values["status"])
             return _with_others(connection, run.task_id, own, now, awaited=known.awaited > 0)
         known = _look(connection, run)
     return events.refusal(connection, run)
@@ -112,7 +119,7 @@ def finish(
 def _look(connection: Connection, run: RunKey) -> _Known | None:
     """The task of a run as it is; None when the run has lost it."""
     row = connection.execute(
-        f"SELECT status, last_seq, {_AWAITED} FROM task WHERE id = ? AND epoch = ?",
+        f"SELECT status, {LAST_SEQ}, {_AWAITED} FROM task WHERE id = ? AND epoch = ?",
         (run.id, run.epoch),
     ).fetchone()
     return None if row is None or row[0] not in OWNED_STATES else _Known(*row)
@@ -129,7 +136,7 @@ def _make(changes: Sequence[Change], connection: Connection, run: RunKey) -> Non
 
 
 def let_go(
-    connection: Connection, run: RunKey, *, handing_back: bool, active_ms: int, now: int
+    connection: Connection, run: RunKey, *, handing_back: bool, account: Account, now: int
 ) -> Appended | AppendRefused:
     """A run leaves its task unfinished: `pausing` becomes `paused`, `running` waits in the queue.
 
@@ -139,11 +146,12 @@ def let_go(
         connection: The writer's.
         run: Whose task it is.
         handing_back: Whether a running task is to go on elsewhere.
-        active_ms: How long the task was active.
+        account: Brings the task's row up to date.
         now: Milliseconds since 1970.
     """
     row = connection.execute(
-        "SELECT status, requested_by FROM task WHERE id = ? AND epoch = ?", (run.id, run.epoch)
+        f"SELECT status, requested_by, {LAST_SEQ} FROM task WHERE id = ? AND epoch = ?",
+        (run.id, run.epoch),
     ).fetchone()
     if row is not None and row[0] == TaskStatus.PAUSING:
         status, rounds = TaskStatus.PAUSED, 0
@@ -154,12 +162,12 @@ def let_go(
     else:
         return events.refusal(connection, run)
     fields["done"] = agent_runs.delivered(connection, run.id)
-    last_seq = connection.execute(
+    last_seq = row[2] + 1
+    connection.execute(
         "UPDATE task SET status = ?, round = round + ?, node = NULL, queued = ?, updated = ?,"
-        " active_ms = ?, last_seq = last_seq + 1, turned = last_seq + 1"
-        " WHERE id = ? RETURNING last_seq",
-        (status.value, rounds, now, now, active_ms, run.id),
-    ).fetchone()[0]
+        " log_bytes = ?, active_ms = ?, turned = ? WHERE id = ?",
+        (status.value, rounds, now, now, *account, last_seq, run.id),
+    )
     return store(
         connection, run.id, run.task_id, [Draft("task_state", fields, now)], last_seq, status
     )
@@ -186,7 +194,7 @@ def store(
     connection: Connection, id: int, task_id: str, drafts: Sequence[Draft], last_seq: int,
     status: str,
 ) -> Appended:  # fmt: skip
-    """Store drafts under the numbers that end with `last_seq`, which was just set."""
+    """Store drafts under the numbers that end with `last_seq`."""
     stored = events.number(task_id, drafts, last_seq=last_seq)
     events.insert(connection, id, stored)
     return Appended(id, stored, status)
@@ -208,18 +216,18 @@ def _store_end(
     connection: Connection, id: int, task_id: str, drafts: Sequence[Draft], *, active_ms: int,
     now: int, **columns: int,
 ) -> Appended:  # fmt: skip
-    row = connection.execute("SELECT last_seq FROM task WHERE id = ?", (id,)).fetchone()
-    values = _end_values(drafts[-1], row[0] + len(drafts), active_ms, now) | columns
+    last_seq = events.last_seq(connection, id) + len(drafts)
+    values = _end_values(drafts[-1], last_seq, active_ms, now) | columns
     _set_ended(connection, id, values)
-    return store(connection, id, task_id, drafts, values["last_seq"], values["status"])
+    return store(connection, id, task_id, drafts, last_seq, values["status"])
 
 
 def _end_values(draft: Draft, last_seq: int, active_ms: int, now: int) -> dict[str, Any]:
     """The columns of a task that ends with this event."""
     fields = draft.fields
     values = {
-        "status": fields.get("status", TaskStatus.COMPLETED.value), "ended": now, "updated": now,
-        "active_ms": active_ms, "last_seq": last_seq, "turned": last_seq,
+        "status": fields.get("status", _COMPLETED), "ended": now, "updated": now,
+        "active_ms": active_ms, "turned": last_seq,
     }  # fmt: skip
     if "error" in fields:
         values["error"], values["code"] = fields["error"], fields["code"]

@@ -24,6 +24,7 @@ from orchestrator.clock import Clock
 from orchestrator.errors import PoststreamError, StorageCorrupt, StorageError, StorageFull
 from orchestrator.store.backlog import Backlog, Item, Operation
 from orchestrator.store.database import Database
+from orchestrator.store.heads import Heads
 from orchestrator.turns import Turns
 
 logger = logging.getLogger(__name__)
@@ -81,6 +82,8 @@ class Writer:
         self._connection = database.connect()
         self.turns = Turns()
         """Of the loop on which answers are given."""
+        self.heads = Heads()
+        """Where logs end, for appends."""
         self._backlog = Backlog(self.turns)
         self._loop = asyncio.get_running_loop()
         self._unmoved = 0
@@ -277,7 +280,7 @@ class Writer:
 
     def _reopen(self) -> _Mark:
         """After an I/O error the outcome is unknown: ask a new connection for the mark."""
-        self.on_rollback()
+        self._undone()
         for attempt in range(IO_ERRORS):
             try:
                 self._connection.close()
@@ -325,8 +328,12 @@ class Writer:
                 except _Lost as lost:
                     self._give_up([], lost)
 
-    def _rollback(self) -> None:
+    def _undone(self) -> None:
+        self.heads.forget()
         self.on_rollback()
+
+    def _rollback(self) -> None:
+        self._undone()
         try:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")

@@ -211,8 +211,8 @@ def _take_back_the_end(database: sqlite3.Connection, task_id: str) -> None:
         (id,) = database.execute("SELECT id FROM task WHERE task_id = ?", (task_id,)).fetchone()
         database.execute("DELETE FROM event WHERE task = ? AND seq > 3", (id,))
         database.execute(
-            "UPDATE task SET status = 'running', ended = NULL, last_seq = 3, error = NULL,"
-            " code = NULL WHERE id = ?",
+            "UPDATE task SET status = 'running', ended = NULL, error = NULL, code = NULL"
+            " WHERE id = ?",
             (id,),
         )
         database.execute(

@@ -12,7 +12,7 @@ from orchestrator.store.database import Database
 
 logger = logging.getLogger(__name__)
 
-HEAD = "0005"
+HEAD = "0006"
 """The revision this version works with."""
 
 

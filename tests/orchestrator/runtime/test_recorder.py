@@ -26,6 +26,17 @@ from tests.grammar import check_log
 from tests.orchestrator.store.databases import Gate, sql, writing
 
 
+class StoppedClock(Clock):
+    """Whose wall time goes on by hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now_ms = 1_000_000
+
+    def wall_ms(self) -> int:
+        return self.now_ms
+
+
 class Bench:
     """A claimed task, its recorder, and everything that was published."""
 
@@ -34,16 +45,10 @@ class Bench:
         self.writer = writer
         self.run = run
         self.published: list[StoredEvent] = []
-        limits = {"max_log_bytes": 10**9, **options}
+        self.clock = StoppedClock()
+        given = {"max_log_bytes": 10**9, "log_bytes": 0, **options}
         self.recorder = LogRecorder(
-            writer,
-            run,
-            self._publish,
-            clock=Clock(),
-            active_ms=0,
-            log_bytes=0,
-            last_seq=1,
-            **limits,
+            writer, run, self._publish, clock=self.clock, active_ms=0, last_seq=1, **given
         )
 
     def _publish(self, appended: Appended) -> None:
@@ -77,6 +82,16 @@ class Bench:
         )
         return [orjson.loads(row.data) for row in rows]
 
+    async def row(self) -> tuple[int, int]:
+        """`log_bytes` and `updated`, as the task's row has them."""
+        query = f"SELECT log_bytes, updated FROM task WHERE id = {self.run.id}"
+        return await self.writer.submit(lambda c: c.execute(query).fetchone())
+
+    async def length(self) -> int:
+        """How many bytes the log has."""
+        rows = await self.database.read(partial(events.page, id=self.run.id, after=0))
+        return events.length(rows)
+
     async def said(self, field: str) -> list[str]:
         return [event[field] for event in await self.log() if field in event]
 
@@ -94,7 +109,10 @@ async def bench(gate: Gate | None = None, **options: Any) -> AsyncIterator[Bench
         )  # fmt: skip
         stored = await writer.submit(partial(submissions.submit, new=new))
         assert isinstance(stored, Submitted)
-        yield Bench(database, writer, RunKey(stored.id, "t", 1), **options)
+        yield Bench(
+            database, writer, RunKey(stored.id, "t", 1),
+            **{"log_bytes": events.length(stored.events), **options},
+        )  # fmt: skip
 
 
 async def test_pieces_that_wait_together_become_one_event() -> None:
@@ -104,6 +122,31 @@ async def test_pieces_that_wait_together_become_one_event() -> None:
             await b.say(content=piece)
         await b.end()
         assert await b.said("content") == ["abc"]
+
+
+async def test_the_row_of_a_task_follows_its_log_by_milestones_and_once_a_second() -> None:
+    async with bench() as b:
+        await b.start()
+        started = await b.row()
+        assert started == (await b.length(), b.clock.now_ms)
+        b.clock.now_ms += 999
+        await b.say(content="a")
+        await b.recorder.flush()
+        assert await b.row() == started
+        b.clock.now_ms += 1
+        await b.say(message="m")
+        await b.recorder.flush()
+        assert await b.row() == (await b.length(), b.clock.now_ms)
+        b.clock.now_ms -= 5000  # the wall clock was set back
+        await b.say(message="m")
+        await b.recorder.flush()
+        assert await b.row() == (await b.length(), b.clock.now_ms)
+        await b.say(message="m")
+        await b.recorder.flush()
+        assert (await b.row())[0] < await b.length()
+        await b.end(last=True)
+        await b.finish()
+        assert (await b.row())[0] == await b.length()
 
 
 async def test_only_neighbours_of_one_kind_of_one_agent_merge() -> None:

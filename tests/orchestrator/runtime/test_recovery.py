@@ -75,8 +75,7 @@ async def left_behind(
                     events.append,
                     run=RunKey(stored.id, stored.task_id, 1),
                     drafts=[Draft("agent_progress", said, now)],
-                    last_seq=stored.events[-1].seq,
-                    active_ms=columns.get("active_ms", 0),
+                    heads=writer.heads,
                     now=now,
                 )
             )
@@ -196,8 +195,7 @@ async def test_a_recovered_agent_that_failed_for_good_does_not_run_again(tmp_pat
                 events.append,
                 run=RunKey(1, id, 1),
                 drafts=[draft],
-                last_seq=3,
-                active_ms=1,
+                heads=writer.heads,
                 now=1,
                 changes=[partial(agent_runs.end, draft=draft, output=None)],
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -14,16 +15,17 @@ from orchestrator.events import Draft
 from orchestrator.store import controls, events, submissions, tasks
 from orchestrator.store.controls import Call, Controlled
 from orchestrator.store.database import Database
-from orchestrator.store.events import Appended, RunKey
+from orchestrator.store.events import Account, Appended, RunKey
 from orchestrator.store.quotas import Quotas
 from orchestrator.store.submissions import NewTask, Submitted
 from orchestrator.store.tasks import Ended
 from orchestrator.store.writer import Writer
 from orchestrator.tasks import TaskRequest
-from tests.orchestrator.store.databases import sql, writing
+from tests.orchestrator.store.databases import Failing, Gate, sql, writing
 
 ASKED = TaskRequest(title="t", description="d", selected_agents=["a"])
 CREATED = {"title": "t", "selectedAgents": ["a"], "executionMode": "sequential", "agents": []}
+PROGRESS = Draft("agent_progress", {"agentRole": "a", "attempt": 1, "message": "m"}, 0)
 COMPLETE = Draft("task_complete", {"totalExecutionTime": 1, "outputs": 1, "failedAgents": []}, 0)
 
 
@@ -53,24 +55,35 @@ class Row:
         claimed = await self.writer.submit(claim)
         return None if claimed is None else claimed.run
 
+    def append(
+        self, run: RunKey, *, count: int = 1, account: Account | None = None
+    ) -> asyncio.Future[Appended]:
+        append = partial(
+            events.append, run=run, drafts=[PROGRESS] * count, heads=self.writer.heads,
+            account=account, now=60,
+        )  # fmt: skip
+        return self.writer.submit(append)
+
     async def finish(self, run: RunKey, *, last_seq: int = 1) -> Ended:
         finish = partial(
             tasks.finish, run=run, draft=COMPLETE, before=(), changes=(), completed=1, failed=0,
-            last_seq=last_seq, active_ms=7, now=99,
+            last_seq=last_seq, account=Account(70, 7), now=99,
         )  # fmt: skip
         return await self.writer.submit(finish)
 
     async def let_go(self, run: RunKey, *, handing_back: bool = False) -> Appended:
-        let_go = partial(tasks.let_go, run=run, handing_back=handing_back, active_ms=8, now=70)
+        let_go = partial(
+            tasks.let_go, run=run, handing_back=handing_back, account=Account(60, 8), now=70
+        )
         return await self.writer.submit(let_go)
 
-    async def control(self, control: Control, **options: Any) -> Controlled:
+    def control(self, control: Control, **options: Any) -> asyncio.Future[Controlled]:
         given = {
             "owner": "o", "requested_by": "me", "last_event_id": None, "grace_ms": 5, "now": 9,
             "quotas": Quotas(1000),
         }  # fmt: skip
         call = Call(control, self.task_id, **(given | options))
-        return await self.writer.submit(partial(controls.control, call=call))
+        return self.writer.submit(partial(controls.control, call=call))
 
     async def attempt(self, role: str, status: str, *, attempt: int = 1) -> None:
         """Store an attempt as it is."""
@@ -83,15 +96,27 @@ class Row:
 
 
 @asynccontextmanager
-async def row(**columns: Any) -> AsyncIterator[Row]:
-    async with writing() as (database, writer, _):
+async def row(*, gate: Gate | None = None, **columns: Any) -> AsyncIterator[Row]:
+    async with stored(at=gate) as (task, _):
+        await task.set(**columns)
+        yield task
+
+
+@asynccontextmanager
+async def stored(
+    *, at: Gate | None = None, failing: bool = False
+) -> AsyncIterator[tuple[Row, Failing]]:
+    """A task just submitted, and what can go wrong with the writer's connection."""
+    async with writing(failing=failing, at=at or (lambda _: None)) as (
+        database,
+        writer,
+        connections,
+    ):
         new = NewTask(
             task_id="t", owner="o", request=ASKED, text=ASKED.to_json(), agents="[]",
             idempotency_key=None, body_hash=None, quotas=Quotas(1), node=None,
             created=Draft("task_created", CREATED, 0), starts=(), now=10,
         )  # fmt: skip
-        stored = await writer.submit(partial(submissions.submit, new=new))
-        assert isinstance(stored, Submitted)
-        task = Row(database, writer, stored)
-        await task.set(**columns)
-        yield task
+        submitted = await writer.submit(partial(submissions.submit, new=new))
+        assert isinstance(submitted, Submitted)
+        yield Row(database, writer, submitted), connections

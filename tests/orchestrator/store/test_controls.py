@@ -120,7 +120,7 @@ async def test_a_control_acts_only_on_what_the_caller_has_seen() -> None:
             await task.control("pause", last_event_id=1)
         with pytest.raises(TaskConflict, match="has gone on since then"):
             await task.control("cancel", last_event_id=2)
-        await task.set(last_seq=9)  # mere progress
+        await task.append(run, count=5)  # mere progress
         await task.control("cancel", last_event_id=3)
         assert await task.get("status") == "cancelling"
 

@@ -8,8 +8,9 @@ import pytest
 
 from orchestrator.errors import AppendRefused
 from orchestrator.events import Draft
-from orchestrator.store import events, tasks
-from orchestrator.store.events import RunKey
+from orchestrator.store import tasks
+from orchestrator.store.events import Account, RunKey
+from orchestrator.store.heads import LAST_SEQ
 from orchestrator.tasks import TaskStatus
 from tests.orchestrator.store.rows import row
 
@@ -36,27 +37,23 @@ async def test_only_a_queued_task_is_claimed(status: TaskStatus) -> None:
         assert await task.claim() is None
 
 
-@pytest.mark.parametrize("known", [1, 0, 9], ids=["known", "behind", "beyond"])
 @pytest.mark.parametrize("status", list(TaskStatus))
-async def test_events_are_taken_while_a_run_holds_the_task_only(
-    status: TaskStatus, known: int
-) -> None:
+async def test_events_are_taken_while_a_run_holds_the_task_only(status: TaskStatus) -> None:
     async with row() as task:
         run = await task.claim()
         assert run is not None
         await task.set(status=status.value)
-        draft = Draft("agent_progress", {"agentRole": "a", "attempt": 1, "message": "m"}, 0)
-        append = partial(
-            events.append, run=run, drafts=[draft, draft], last_seq=known, active_ms=3, now=60
-        )
+        append = task.append(run, count=2, account=Account(50, 3))
         if status in ("running", "pausing", "cancelling"):
-            appended = await task.writer.submit(append)
+            appended = await append
             assert [event.seq for event in appended.events] == [2, 3]
             assert appended.status == status
-            assert [await task.get(c) for c in ("last_seq", "active_ms", "updated")] == [3, 3, 60]
+            assert [await task.get(c) for c in (LAST_SEQ, "active_ms", "updated")] == [3, 3, 60]
+            size = sum(len(event.data) for event in appended.events)
+            assert await task.get("log_bytes") == 50 + size
         else:
             with pytest.raises(AppendRefused) as caught:
-                await task.writer.submit(append)
+                await append
             assert caught.value.status == status
             assert len(await task.log()) == 1
 
@@ -113,7 +110,7 @@ async def test_whatever_broke_a_run_no_attempt_stays_open() -> None:
         fields = {"status": "failed", "error": "e", "code": "internal", "totalExecutionTime": 1}
         finish = partial(
             tasks.finish, run=run, draft=Draft("task_error", fields, 0), before=(), changes=(),
-            completed=0, failed=0, last_seq=1, active_ms=7, now=99,
+            completed=0, failed=0, last_seq=1, account=Account(0, 7), now=99,
         )  # fmt: skip
         await task.writer.submit(finish)
         log = await task.log()
