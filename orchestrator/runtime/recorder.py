@@ -65,7 +65,6 @@ class LogRecorder:
         writer: Writer,
         run: RunKey,
         publish: Callable[[Appended], None],
-        *,
         clock: Clock,
         active_ms: int,
         log_bytes: int,

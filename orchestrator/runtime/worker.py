@@ -316,11 +316,10 @@ class Worker:
             return (await self._end(recorder, result)).own.status
 
     def _recorder(self, key: RunKey, active_ms: int, log_bytes: int, last_seq: int) -> LogRecorder:
+        settings = self._settings
         return LogRecorder(
-            self._writer, key, self._channels.publish,
-            clock=self._clock, active_ms=active_ms, log_bytes=log_bytes, last_seq=last_seq,
-            max_log_bytes=self._settings.max_task_log_bytes,
-            max_event_bytes=self._settings.max_event_bytes,
+            self._writer, key, self._channels.publish, self._clock, active_ms, log_bytes, last_seq,
+            settings.max_task_log_bytes, settings.max_event_bytes,
         )  # fmt: skip
 
     def _begin(self, run: Run, request: TaskRequest, progress: Progress) -> TaskRun:
