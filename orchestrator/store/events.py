@@ -83,8 +83,8 @@ def append(
     head = heads.of(connection, run.id, run.epoch)
     if head is None:
         return refusal(connection, run)
-    head.last_seq += len(drafts)
-    events = number(run.task_id, drafts, last_seq=head.last_seq)
+    last_seq = head.last_seq + len(drafts)
+    events = number(run.task_id, drafts, last_seq=last_seq)
     insert(connection, run.id, events)
     for change in changes:
         change(connection, run)
@@ -93,7 +93,7 @@ def append(
     if account is not None:
         log_bytes = account.log_bytes + length(events)
         connection.execute(_ACCOUNT, (log_bytes, account.active_ms, now, run.id))
-    heads.moved(connection, run.id, head)
+    heads.moved(connection, run.id, head, last_seq)
     return Appended(run.id, events, head.status)
 
 

@@ -54,8 +54,9 @@ class Heads:
             return None
         return head
 
-    def moved(self, connection: Connection, id: int, head: Head) -> None:
+    def moved(self, connection: Connection, id: int, head: Head, last_seq: int) -> None:
         """An append has left the log so; of other tasks it has changed nothing."""
+        head.last_seq = last_seq
         self._known[id] = head
         self._changes = connection.total_changes
 

@@ -144,7 +144,11 @@ async def test_the_row_of_a_task_follows_its_log_by_milestones_and_once_a_second
         await b.say(message="m")
         await b.recorder.flush()
         assert (await b.row())[0] < await b.length()
-        await b.end(last=True)
+        await b.end()
+        assert (await b.row())[0] == await b.length()
+        await b.start(attempt=2)
+        await b.say(attempt=2, message="m")
+        await b.end(attempt=2, last=True)
         await b.finish()
         assert (await b.row())[0] == await b.length()
 

@@ -107,6 +107,23 @@ async def test_what_nobody_waits_for_wakes_no_thread_that_rests_after_a_commit(
         assert await taking == 2
 
 
+async def test_what_somebody_waits_for_never_rests_after_a_commit(
+    backlog: Backlog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PACE_SECONDS", FOR_EVER)
+    monkeypatch.setattr(module, "BATCH_ROWS", 2)
+    backlog.committed(1)
+    for urgent in (True, False, True):
+        backlog.put(item(urgent=urgent))
+    async with asyncio.timeout(10):
+        assert [await taken(backlog), await taken(backlog)] == [2, 1]  # also what was left over
+        backlog.put(item(urgent=False))
+        taking = asyncio.create_task(taken(backlog))
+        await eventually(lambda: backlog._sleep == "pacing")
+        backlog.put(item())
+        assert await taking == 2
+
+
 async def test_closing_ends_every_wait(backlog: Backlog) -> None:
     backlog.put(item())
     taking = asyncio.create_task(taken(backlog))

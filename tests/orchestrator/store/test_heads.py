@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from contextlib import suppress
+from functools import partial
 
 import pytest
 
 from orchestrator.errors import AppendRefused
-from orchestrator.store.events import Account
+from orchestrator.store import events
+from orchestrator.store.database import Connection
+from orchestrator.store.events import Account, Appended
 from orchestrator.store.heads import LAST_SEQ
 from tests.orchestrator.store.databases import Gate, note, sql
-from tests.orchestrator.store.rows import row, stored
+from tests.orchestrator.store.rows import PROGRESS, row, stored
 
 
 async def test_an_append_after_another_asks_nothing_and_changes_only_the_log() -> None:
@@ -99,3 +103,44 @@ async def test_after_a_transaction_was_undone_no_number_is_left_out(fault: str) 
                 await bad
         assert (await task.append(run)).events[0].seq == 4
         assert [event["seq"] for event in await task.log()] == [1, 2, 3, 4]
+
+
+async def test_another_connection_that_has_changed_as_much_is_asked_anew() -> None:
+    async with stored(failing=True) as (task, connections):
+        run = await task.claim()
+        assert run is not None
+        await task.append(run)
+        changes = await task.writer.submit(lambda c: c.total_changes)
+        faults = iter([sqlite3.SQLITE_IOERR])
+        connections.fail = lambda s: next(faults, None) if s == "COMMIT" else None
+        await task.control("pause")
+        assert connections.connections == 2
+
+        def catch_up(connection: Connection) -> None:
+            while connection.total_changes < changes - 1:  # the mark of this transaction is one
+                note("of something else")(connection)
+
+        await task.writer.submit(catch_up)
+        appended = await task.append(run)
+        assert (appended.events[0].seq, appended.status) == (4, "pausing")
+
+
+async def test_an_append_that_failed_has_moved_nothing() -> None:
+    async with stored(failing=True) as (task, connections):
+        run = await task.claim()
+        assert run is not None
+        await task.append(run)
+        faults = iter([sqlite3.SQLITE_IOERR])
+        connections.fail = lambda s: next(faults, None) if "INTO event" in s else None
+
+        def again(connection: Connection) -> Appended | AppendRefused:
+            append = partial(
+                events.append, connection, run, [PROGRESS], heads=task.writer.heads, now=60
+            )
+            with suppress(sqlite3.OperationalError):
+                append()
+            return append()
+
+        appended = await task.writer.submit(again)
+        assert isinstance(appended, Appended)
+        assert appended.events[0].seq == 3

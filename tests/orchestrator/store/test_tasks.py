@@ -93,9 +93,8 @@ async def test_a_task_that_was_handed_back_has_a_new_round() -> None:
         run = await task.claim()
         assert run is not None
         await task.let_go(run, handing_back=True)
-        assert [await task.get(c) for c in ("status", "round", "active_ms", "queued")] == [
-            "queued", 2, 8, 70,
-        ]  # fmt: skip
+        columns = ("status", "round", "log_bytes", "active_ms", "queued")
+        assert [await task.get(c) for c in columns] == ["queued", 2, 60, 8, 70]
         assert await task.claim(1) is None
         assert await task.claim(2) == RunKey(task.id, "t", 2)
         with pytest.raises(AppendRefused):
