@@ -94,6 +94,7 @@ class LogRecorder:
         self._buffers: defaultdict[str, _Buffer] = defaultdict(_Buffer)
         self._waiting: list[asyncio.Future[None]] = []
         self._taken: list[asyncio.Future[None]] = []
+        self._shows: set[asyncio.Future[Appended]] = set()  # under way beside the others
         self._under_way = False
         self._scheduled = False
         self._linger_turns = LINGER_TURNS
@@ -159,8 +160,10 @@ class LogRecorder:
                 artifacts.show, artifact=id, run=self._run, draft=draft, heads=self._writer.heads,
                 account=self.account(), now=self._clock.wall_ms(),
             )  # fmt: skip
-            # A future of its own: whoever waits may be cancelled, the transaction is not.
-            await self._writer.submit(show, self._show, rows=2, waits=True)
+            shown = self._writer.submit(show, self._show, rows=2, waits=True)
+            self._shows.add(shown)
+            shown.add_done_callback(self._shows.discard)
+            await asyncio.shield(shown)  # whoever waits may be cancelled, the transaction is not
 
     async def checkpoint(self, role: str, attempt: int, state: str) -> None:
         """See `Recorder.checkpoint`."""
@@ -194,8 +197,8 @@ class LogRecorder:
         Raises:
             AppendRefused: The log takes nothing of this run any more.
         """
-        while self._under_way:
-            await self._settled()
+        while self._under_way or self._shows:
+            await (self._settled() if self._under_way else asyncio.wait(self._shows))
         if self._error is not None:
             raise self._error
         drafts, changes = self._take()
@@ -222,6 +225,8 @@ class LogRecorder:
             await self._committed()
         elif self._under_way:
             await self._settled()
+        if self._shows:
+            await asyncio.wait(self._shows)
 
     async def _change(self, change: Callable[..., AttemptClosed | None]) -> None:
         await self.flush()

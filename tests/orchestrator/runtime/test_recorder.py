@@ -37,6 +37,24 @@ class StoppedClock(Clock):
         return self.now_ms
 
 
+class ShowGate(Gate):
+    """Holds the transaction that shows an artifact of one piece."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.transactions_before: int | None = None
+
+    def __call__(self, point: str) -> None:
+        if point == "before_begin" and self.transactions_before is not None:
+            self.transactions_before -= 1
+            if self.transactions_before == 0:
+                self._open.clear()
+        super().__call__(point)
+
+    async def reached(self) -> None:
+        assert await asyncio.to_thread(self._reached.wait, 10)
+
+
 class Bench:
     """A claimed task, its recorder, and everything that was published."""
 
@@ -150,6 +168,27 @@ async def test_the_row_of_a_task_follows_its_log_by_milestones_and_once_a_second
         await b.say(attempt=2, message="m")
         await b.end(attempt=2, last=True)
         await b.finish()
+        assert (await b.row())[0] == await b.length()
+
+
+async def test_an_artifact_of_an_agent_that_was_stopped_counts_in_the_end() -> None:
+    gate = ShowGate()
+    async with bench(gate) as b:
+        await b.start()
+        gate.transactions_before = 3  # row, piece, show
+        artifact = ArtifactInfo(name="f", media_type="text/plain", size=3)
+        draft = Draft("agent_progress", {"agentRole": "a", "attempt": 1, "message": "f"}, 0)
+        saving = asyncio.create_task(b.recorder.save_artifact("a", 1, artifact, b"abc", draft))
+        await gate.reached()
+        saving.cancel()
+        await asyncio.wait([saving])
+        await b.end(last=True)
+        finishing = asyncio.create_task(b.finish())
+        await asyncio.sleep(0)
+        gate.open()
+        await finishing
+        assert saving.cancelled()
+        assert await b.said("message") == ["f"]
         assert (await b.row())[0] == await b.length()
 
 
