@@ -82,8 +82,10 @@ class LogRecorder:
         self._started = clock.monotonic()
         self.stored_at = self._started
         """When something of this run was stored last, on the monotonic clock."""
-        self._log_bytes = self._stored_bytes = log_bytes
+        self._log_bytes = log_bytes
         self._accounted_ms = 0
+        self._accounts = False  # whether what is under way brings the task's row up to date
+        self._unaccounted = 0
         self._last_seq = last_seq
         self._max_log_bytes = max_log_bytes
         # A character takes at most 6 bytes once it is escaped; see `Reporter`.
@@ -94,7 +96,6 @@ class LogRecorder:
         self._buffers: defaultdict[str, _Buffer] = defaultdict(_Buffer)
         self._waiting: list[asyncio.Future[None]] = []
         self._taken: list[asyncio.Future[None]] = []
-        self._shows: set[asyncio.Future[Appended]] = set()  # under way beside the others
         self._under_way = False
         self._scheduled = False
         self._linger_turns = LINGER_TURNS
@@ -106,8 +107,8 @@ class LogRecorder:
         return self._earlier_ms + int((self._clock.monotonic() - self._started) * 1000)
 
     def account(self) -> Account:
-        """What the task's row is to tell of this run."""
-        return Account(self._stored_bytes, self.active_ms)
+        """What the task's row does not tell yet."""
+        return Account(self._unaccounted, self.active_ms)
 
     def accept(self, draft: Draft) -> bool:
         """See `Recorder.accept`."""
@@ -158,12 +159,10 @@ class LogRecorder:
             await self.flush()
             show = partial(
                 artifacts.show, artifact=id, run=self._run, draft=draft, heads=self._writer.heads,
-                account=self.account(), now=self._clock.wall_ms(),
+                active_ms=self.active_ms, now=self._clock.wall_ms(),
             )  # fmt: skip
-            shown = self._writer.submit(show, self._show, rows=2, waits=True)
-            self._shows.add(shown)
-            shown.add_done_callback(self._shows.discard)
-            await asyncio.shield(shown)  # whoever waits may be cancelled, the transaction is not
+            # A future of its own: whoever waits may be cancelled, the transaction is not.
+            await self._writer.submit(show, self._show, rows=2, waits=True)
 
     async def checkpoint(self, role: str, attempt: int, state: str) -> None:
         """See `Recorder.checkpoint`."""
@@ -197,8 +196,8 @@ class LogRecorder:
         Raises:
             AppendRefused: The log takes nothing of this run any more.
         """
-        while self._under_way or self._shows:
-            await (self._settled() if self._under_way else asyncio.wait(self._shows))
+        while self._under_way:
+            await self._settled()
         if self._error is not None:
             raise self._error
         drafts, changes = self._take()
@@ -225,8 +224,6 @@ class LogRecorder:
             await self._committed()
         elif self._under_way:
             await self._settled()
-        if self._shows:
-            await asyncio.wait(self._shows)
 
     async def _change(self, change: Callable[..., AttemptClosed | None]) -> None:
         await self.flush()
@@ -310,8 +307,10 @@ class LogRecorder:
         drafts, changes = self._take()
         now = self._clock.wall_ms()
         account = None
-        if changes or not 0 <= now - self._accounted_ms < ACCOUNT_MS:
-            account, self._accounted_ms = self.account(), now
+        self._accounts = bool(changes) or not 0 <= now - self._accounted_ms < ACCOUNT_MS
+        if self._accounts:
+            account = self.account()
+            self._accounted_ms, self._unaccounted = now, 0
         append = partial(
             events.append, run=self._run, drafts=drafts, changes=changes,
             heads=self._writer.heads, account=account, now=now,
@@ -332,10 +331,11 @@ class LogRecorder:
     def _show(self, appended: Appended) -> None:
         self.stored_at = self._clock.monotonic()
         self._last_seq = appended.events[-1].seq
-        self._stored_bytes += events.length(appended.events)
         self._publish(appended)
 
     def _end(self, appended: Appended) -> None:
+        if not self._accounts:
+            self._unaccounted += events.length(appended.events)
         try:
             self._show(appended)
         finally:  # whatever becomes of the showing: it is stored, and the run goes on

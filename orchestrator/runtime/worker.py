@@ -311,8 +311,7 @@ class Worker:
                     status=TaskStatus.FAILED, outputs={}, failed={}, code="internal", error=words
                 )
             # With another recorder: this one may have failed, and takes nothing more.
-            log_bytes, active_ms = run.recorder.account()
-            recorder = self._recorder(run.key, active_ms, log_bytes, 0)
+            recorder = self._recorder(run.key, run.recorder.active_ms, 0, 0)
             return (await self._end(recorder, result)).own.status
 
     def _recorder(self, key: RunKey, active_ms: int, log_bytes: int, last_seq: int) -> LogRecorder:

@@ -52,7 +52,7 @@ def discarding(writer: Writer, artifact: int) -> Iterator[None]:
 
 def show(
     connection: Connection, artifact: int, run: RunKey, draft: Draft, *, heads: Heads,
-    account: Account, now: int,
+    active_ms: int, now: int,
 ) -> Appended | AppendRefused | AttemptClosed:  # fmt: skip
     """Make an artifact visible with its event; an earlier one of that name goes.
 
@@ -61,6 +61,7 @@ def show(
     fields = draft.fields
     if not agent_runs.is_open(connection, run, fields["agentRole"], fields["attempt"]):
         return AttemptClosed(f"attempt {fields['attempt']} of {fields['agentRole']} has ended")
+    account = Account(0, active_ms)
     appended = events.append(connection, run, [draft], heads=heads, now=now, account=account)
     if isinstance(appended, AppendRefused):
         return appended

@@ -56,12 +56,12 @@ class Account(NamedTuple):
     """What a task's row tells of its run, when it is brought up to date."""
 
     log_bytes: int
-    """How long the log was before the events that are stored with it."""
+    """By how much the log has grown since the row was brought up to date."""
     active_ms: int
     """How long the task has been active so far."""
 
 
-_ACCOUNT = "UPDATE task SET log_bytes = ?, active_ms = ?, updated = ? WHERE id = ?"
+_ACCOUNT = "UPDATE task SET log_bytes = log_bytes + ?, active_ms = ?, updated = ? WHERE id = ?"
 _GOES_ON = "UPDATE task SET recoveries = 0 WHERE id = ? AND recoveries <> 0"
 
 
@@ -91,8 +91,8 @@ def append(
     if changes and _goes_on(drafts):
         connection.execute(_GOES_ON, (run.id,))
     if account is not None:
-        log_bytes = account.log_bytes + length(events)
-        connection.execute(_ACCOUNT, (log_bytes, account.active_ms, now, run.id))
+        added = account.log_bytes + length(events)
+        connection.execute(_ACCOUNT, (added, account.active_ms, now, run.id))
     heads.moved(connection, run.id, head, last_seq)
     return Appended(run.id, events, head.status)
 

@@ -106,8 +106,8 @@ def finish(
         stored = events.number(run.task_id, drafts, last_seq=last_seq)
         values = _end_values(draft, last_seq, account.active_ms, now)
         values["agents_completed"], values["agents_failed"] = completed, failed
-        values["log_bytes"] = account.log_bytes + events.length(stored)
-        if _set_ended(connection, run.id, values, _AS_KNOWN, run.epoch, *known):
+        added = account.log_bytes + events.length(stored)
+        if _set_ended(connection, run.id, values, added, _AS_KNOWN, run.epoch, *known):
             _make(changes, connection, run)
             events.insert(connection, run.id, stored)
             own = Appended(run.id, stored, values["status"])
@@ -165,7 +165,7 @@ def let_go(
     last_seq = row[2] + 1
     connection.execute(
         "UPDATE task SET status = ?, round = round + ?, node = NULL, queued = ?, updated = ?,"
-        " log_bytes = ?, active_ms = ?, turned = ? WHERE id = ?",
+        " log_bytes = log_bytes + ?, active_ms = ?, turned = ? WHERE id = ?",
         (status.value, rounds, now, now, *account, last_seq, run.id),
     )
     return store(
@@ -217,9 +217,11 @@ def _store_end(
     now: int, **columns: int,
 ) -> Appended:  # fmt: skip
     last_seq = events.last_seq(connection, id) + len(drafts)
+    stored = events.number(task_id, drafts, last_seq=last_seq)
     values = _end_values(drafts[-1], last_seq, active_ms, now) | columns
-    _set_ended(connection, id, values)
-    return store(connection, id, task_id, drafts, last_seq, values["status"])
+    _set_ended(connection, id, values, events.length(stored))
+    events.insert(connection, id, stored)
+    return Appended(id, stored, values["status"])
 
 
 def _end_values(draft: Draft, last_seq: int, active_ms: int, now: int) -> dict[str, Any]:
@@ -237,14 +239,14 @@ def _end_values(draft: Draft, last_seq: int, active_ms: int, now: int) -> dict[s
 
 
 def _set_ended(
-    connection: Connection, id: int, values: Mapping[str, Any], condition: str = "",
+    connection: Connection, id: int, values: Mapping[str, Any], added: int, condition: str = "",
     *arguments: object,
 ) -> bool:  # fmt: skip
-    """Write the columns; False when the condition does not hold."""
+    """Write the columns and by how much the log grows; False when the condition does not hold."""
     cursor = connection.execute(
-        f"UPDATE task SET {assignments(*values)}, node = NULL, cancel_deadline = NULL WHERE id = ?"
-        + condition,
-        (*values.values(), id, *arguments),
+        f"UPDATE task SET {assignments(*values)}, log_bytes = log_bytes + ?, node = NULL,"
+        " cancel_deadline = NULL WHERE id = ?" + condition,
+        (*values.values(), added, id, *arguments),
     )
     return cursor.rowcount == 1
 
