@@ -36,9 +36,6 @@ class _Buffer:
     __slots__ = ("bytes", "count", "field", "last")
 
     def __init__(self) -> None:
-        self.clear()
-
-    def clear(self) -> None:
         self.count = 0
         self.bytes = 0
         self.last: Draft | None = None
@@ -291,10 +288,7 @@ class LogRecorder:
         """Begin a transaction a few turns of the loop from now, unless one is under way."""
         if not self._under_way and not self._scheduled:
             self._scheduled = True
-            if turns:
-                self._turns.after(turns, self._begin)
-            else:
-                self._loop.call_soon(self._begin)
+            self._turns.after(turns, self._begin)
 
     def _begin(self) -> None:
         self._scheduled = False
@@ -325,7 +319,8 @@ class LogRecorder:
         changes, self._changes = self._changes, []
         self._bytes = 0
         for buffer in self._buffers.values():
-            buffer.clear()
+            buffer.count = buffer.bytes = 0
+            buffer.last = None
         return drafts, changes
 
     def _show(self, appended: Appended) -> None:
@@ -335,7 +330,8 @@ class LogRecorder:
 
     def _end(self, appended: Appended) -> None:
         if not self._accounts:
-            self._unaccounted += events.length(appended.events)
+            for event in appended.events:
+                self._unaccounted += len(event.data)
         try:
             self._show(appended)
         finally:  # whatever becomes of the showing: it is stored, and the run goes on

@@ -7,8 +7,7 @@ more of them, and never one alone that somebody waits for.
 
 from __future__ import annotations
 
-import contextlib
-import queue
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -70,8 +69,9 @@ class Backlog:
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
         self._items: deque[Item] = deque()
-        # Rung to wake the thread, and only when it sleeps: a wake-up costs more than an event.
-        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+        # Released to wake the thread, and only when it sleeps: a wake-up costs more than an event.
+        self._bell = threading.Lock()
+        self._bell.acquire()
         self._sleep: _Sleep = "awake"
         self._is_urgent = False  # something that waits, or was just taken, is
         self._brings_more = False  # the loop is not quiet yet
@@ -113,7 +113,8 @@ class Backlog:
 
     def _ring(self) -> None:
         self._sleep = "awake"
-        self._bell.put(None)
+        if self._bell.locked():  # else it has rung already, and was not heard yet
+            self._bell.release()
 
     # -- from here on in the writer's thread --------------------------------------------------
 
@@ -156,8 +157,7 @@ class Backlog:
         self._sleep = sleep
         # What came before the line above rang no bell.
         if not self._has_come(sleep) and not self.closed:
-            with contextlib.suppress(queue.Empty):
-                self._bell.get(timeout=seconds)
+            self._bell.acquire(timeout=seconds)
         self._sleep = "awake"
 
     def _has_come(self, sleep: _Sleep) -> bool:

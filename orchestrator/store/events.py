@@ -117,7 +117,9 @@ _INSERTS = [_INSERT + ", (?, ?, ?, ?)" * more for more in range(8)]  # by length
 
 def insert(connection: Connection, id: int, events: Sequence[StoredEvent]) -> None:
     """Store events that have their numbers."""
-    if len(events) > len(_INSERTS):
+    if len(events) == 1:
+        connection.execute(_INSERT, (id, *events[0]))
+    elif len(events) > len(_INSERTS):
         connection.executemany(_INSERT, [(id, e.seq, e.type, e.data) for e in events])
     elif events:
         values = [value for event in events for value in (id, *event)]

@@ -254,7 +254,7 @@ class Writer:
         self._mark = mark
         self.commits += 1
         self._backlog.committed(len(batch))
-        self._unmoved += COMMIT_BYTES + sum(item.size for item in batch)
+        self._unmoved += COMMIT_BYTES + sum([item.size for item in batch])
         self._at("after_commit")
 
     def _leave_mark(self) -> _Mark:
