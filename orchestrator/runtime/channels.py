@@ -56,17 +56,21 @@ class Channel:
         for reader in waiting:
             reader.wake()
 
-    def show(self, first: int, frames: bytes) -> None:
+    def show(self, first: int, frames: bytes) -> bool:
         """Give new frames to those who wait for just these and take them; wake the others.
 
         Args:
             first: Number of the first of them; the last is the end of the log.
             frames: Not more than one write may have.
+
+        Returns:
+            Whether every reader of the task has them now.
         """
         for reader in list(self.waiting):
             if reader.cursor != first - 1 or not reader.push(frames, self.last_seq):
                 del self.waiting[reader]
                 reader.wake()
+        return len(self.waiting) == self.readers
 
 
 class Channels:
@@ -108,7 +112,8 @@ class Channels:
             channel = self._channels[id] = Channel(id)
         channel.readers += 1
         if page:
-            self._extend(channel, page)
+            channel.last_seq = page[-1].seq
+            self._keep_all(channel, page, _one_write(page))
         return Reader(self, channel, after)
 
     def publish(self, appended: Appended) -> None:
@@ -116,12 +121,15 @@ class Channels:
         channel = self._channels.get(appended.id)
         if channel is None:
             return
+        events = appended.events
         channel.ended = appended.status in END_STATES
-        frames = self._extend(channel, appended.events)
-        if channel.ended or frames is None:
+        channel.last_seq = events[-1].seq
+        frames = _one_write(events)
+        if frames is None or channel.ended or not channel.waiting:
+            self._keep_all(channel, events, frames)
             channel.wake()
-        elif channel.waiting:
-            channel.show(appended.events[0].seq, frames)
+        elif not channel.show(events[0].seq, frames):
+            self._keep_all(channel, events, frames)
 
     def remove(self, id: int) -> None:
         """The task was deleted: its readers end."""
@@ -155,13 +163,18 @@ class Channels:
         """A page of the log."""
         return await self._page(id, after)
 
-    def _extend(self, channel: Channel, events: Sequence[StoredEvent]) -> bytes | None:
-        """Keep the frames of new events, and return them; None if they are more than one write."""
-        channel.last_seq = events[-1].seq
-        whole = framed(events)
-        fits = len(whole) <= MAX_BYTES and len(events) <= MAX_FRAMES
-        if fits:
-            self._keep(channel, events[0].seq, channel.last_seq, whole)
+    def _keep_all(
+        self, channel: Channel, events: Sequence[StoredEvent], frames: bytes | None
+    ) -> None:
+        """Keep the frames of new events for those who do not have them yet.
+
+        Args:
+            channel: Of their task.
+            events: In order.
+            frames: All of them; None if they are more than one write.
+        """
+        if frames is not None:
+            self._keep(channel, events[0].seq, events[-1].seq, frames)
         else:
             for piece in _cut(events):
                 self._keep(channel, piece[0].seq, piece[-1].seq, framed(piece))
@@ -169,7 +182,6 @@ class Channels:
             self._drop_oldest()
         if len(self._ages) > 2 * self._kept + MAX_FRAMES:  # then each costs a constant
             self._forget_dropped()
-        return whole if fits else None
 
     def _keep(self, channel: Channel, first: int, last: int, frames: bytes) -> None:
         channel.pieces[first] = last, frames
@@ -318,6 +330,12 @@ class Reader:
             raise StorageError(f"the log has a gap behind event {self.cursor}")
         self.cursor = page.last
         return page.frames
+
+
+def _one_write(events: Sequence[StoredEvent]) -> bytes | None:
+    """The frames of some events; None if they are more than one write."""
+    frames = framed(events)
+    return frames if len(frames) <= MAX_BYTES and len(events) <= MAX_FRAMES else None
 
 
 def _cut(events: Sequence[StoredEvent]) -> Iterator[Sequence[StoredEvent]]:
