@@ -5,7 +5,8 @@ log, and checks that the numbers follow. So a slow reader costs nobody anything,
 bound for the whole process.
 
 Frames are kept as they were committed: those of one transaction in one piece, which is also what is
-sent to readers that keep up. What is more than one write is cut.
+sent to readers that keep up. What is more than one write is cut. What every reader of a task was
+given at once is not kept.
 """
 
 from __future__ import annotations

@@ -421,3 +421,25 @@ async def test_a_push_that_raises_keeps_no_other_reader_from_the_event() -> None
     assert pushed.frames == [log.frames()]
     assert await waiting[0] == log.frames()
     waiting[1].cancel()
+
+
+async def test_what_every_reader_was_given_is_not_kept() -> None:
+    log = Log()
+    readers = [log.open() for _ in range(3)]
+    pushed = [Pushed(reader) for reader in readers]
+    waiting = [await waits(reader) for reader in readers]
+    log.add()
+    assert log.channels.bytes == 0
+    pushed[1].takes = False
+    log.add()
+    assert log.channels.bytes > 0
+    assert await waiting[1] == log.frames(1)
+    log.add()  # one does not wait now
+    assert await drain(readers[1]) == log.frames(2)
+    for each in (pushed[0], pushed[2]):
+        assert b"".join(each.frames) == log.frames()
+    assert log.reads == 0
+    late = log.open()
+    assert await drain(late) == log.frames()
+    for task in (waiting[0], waiting[2]):
+        task.cancel()

@@ -25,6 +25,7 @@ async def backlog(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Backlog]:
     """One whose last transaction was large, and just now."""
     monkeypatch.setattr(module, "GATHER_SECONDS", FOR_EVER)
     monkeypatch.setattr(module, "PACE_SECONDS", 0.0)
+    monkeypatch.setattr(module, "NEXT_SECONDS", 0.0)
     backlog = Backlog(Turns())
     backlog.committed(MANY)
     yield backlog
@@ -105,6 +106,30 @@ async def test_what_nobody_waits_for_wakes_no_thread_that_rests_after_a_commit(
         assert backlog._bell.locked()  # not rung
         backlog.put(item())
         assert await taking == 2
+
+
+async def test_after_the_rest_the_next_one_that_comes_takes_all_along(
+    backlog: Backlog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "NEXT_SECONDS", FOR_EVER)
+    async with asyncio.timeout(10):
+        monkeypatch.setattr(module, "PACE_SECONDS", FOR_EVER)
+        taking = asyncio.create_task(taken(backlog))
+        await eventually(lambda: backlog._sleep == "pacing")
+        backlog.put(item(urgent=False))
+        assert backlog._sleep == "pacing"
+        monkeypatch.setattr(module, "PACE_SECONDS", 0.0)  # it is over
+        backlog.put(item(urgent=False))
+        assert await taking == 2
+
+
+async def test_the_next_one_is_not_waited_for_for_ever(
+    backlog: Backlog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "NEXT_SECONDS", 0.05)
+    backlog.committed(MANY)
+    backlog.put(item(urgent=False))
+    assert taken_at_once(backlog) == 1
 
 
 async def test_what_somebody_waits_for_never_rests_after_a_commit(
