@@ -273,7 +273,9 @@ class Day(RuleBasedStateMachine):
             onAgentError="stop" if mode == "sequential" else "continue", **fields,
         )  # fmt: skip
         submission: Submission | None = None
+        deaths = -1  # of a process that may have stored it and begun
         while submission is None:  # who saw the connection break sends the same again
+            deaths += 1
             submission = self._run(
                 self.life.service.submit(
                     task, owner=OWNER, attach=attach, idempotency_key=key, body_hash=key
@@ -285,7 +287,7 @@ class Day(RuleBasedStateMachine):
             if submission.reader is not None:
                 submission.reader.close()
             return multiple()
-        promise = Promise(submission.task_id, key, roles, mode, on_restart, after)
+        promise = Promise(submission.task_id, key, roles, mode, on_restart, after, deaths)
         self.promises[key] = promise
         if submission.reader is not None:
             self._follow(promise, submission.reader)
