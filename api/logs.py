@@ -138,9 +138,13 @@ class _Handler(logging.StreamHandler[Any]):
             if (ms := at_ns // 1_000_000) != last_ms:  # most are as old as the one before
                 last_ms, timestamp = ms, _timestamps.text(ms)
                 start = f'{{"timestamp":"{timestamp}","level":"info","message":"'
-            text = to_json(facts)
-            if _may_hold_token(text):
-                text = to_json({key: _shown(key, value) for key, value in facts.items()})
+            try:
+                text = to_json(facts)
+                if _may_hold_token(text):
+                    text = to_json({key: _shown(key, value) for key, value in facts.items()})
+            except Exception as error:  # of whoever notes so; the lines beside it are written
+                lines.append(self._unwritten(name, logging.INFO, error))
+                continue
             end = "}" if request_id is None else f',"request_id":"{request_id}"}}'
             # By hand: these words are ours, and a dict of everything would cost three times this.
             lines.append(f'{start}{message}","logger":"{name}",{text[1:-1]}{end}')
@@ -150,11 +154,14 @@ class _Handler(logging.StreamHandler[Any]):
         try:
             return self.format(record)
         except Exception as error:  # of whoever logs so; the lines beside it are written
-            facts = {
-                "name": record.name, "levelno": record.levelno, "levelname": record.levelname,
-                "msg": f"a line could not be written ({type(error).__name__})",
-            }  # fmt: skip
-            return self.format(logging.makeLogRecord(facts))
+            return self._unwritten(record.name, record.levelno, error)
+
+    def _unwritten(self, name: str, level: int, error: Exception) -> str:
+        facts = {
+            "name": name, "levelno": level, "levelname": logging.getLevelName(level),
+            "msg": f"a line could not be written ({type(error).__name__})",
+        }  # fmt: skip
+        return self.format(logging.makeLogRecord(facts))
 
     def _is_due(self) -> bool:
         """Whether the running loop will write soon; False without one."""

@@ -114,11 +114,12 @@ class Wire(Outlet):
                 logger.error("the application ended before its answer")
                 self._break_off()
         finally:
-            del self.scope["extensions"]  # else request and answer hold each other
-            self._on_response = _nothing
-            # Not by a callback of the task: that would be one more step of the loop.
+            # First: a server waits for it, whatever happened. And not by a callback of the task:
+            # that would be one more step of the loop.
             self._tasks.discard(self._task)
             self._task = None
+            self._on_response = _nothing
+            self.scope.pop("extensions", None)  # else request and answer hold each other
 
     def feed(self, piece: bytes) -> None:
         """A piece of the body came."""

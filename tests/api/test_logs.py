@@ -81,6 +81,26 @@ async def test_a_line_that_cannot_be_written_takes_no_other_with_it(lines: io.St
     assert TOKEN not in lines.getvalue()
 
 
+async def test_a_line_of_a_task_that_cannot_be_written_takes_no_other_with_it(
+    lines: io.StringIO,
+) -> None:
+    class Wordless:
+        def __str__(self) -> str:
+            raise ValueError(TOKEN)
+
+    activity = ActivityLog("a.b").line
+    log.info("before")
+    activity("task started", {"task_id": "t1"})
+    activity("task ended", {"task_id": "t1", "status": Wordless()})
+    log.info("after")
+    before, started, bad, after = parsed(lines)
+    said = [line["message"] for line in (before, started, after)]
+    assert said == ["before", "task started", "after"]
+    assert bad["message"] == "a line could not be written (ValueError)"
+    assert (bad["logger"], bad["level"]) == ("a.b", "info")
+    assert TOKEN not in lines.getvalue()
+
+
 def test_lines_of_tasks_look_like_all_others_and_keep_their_order(lines: io.StringIO) -> None:
     activity = ActivityLog("orchestrator.somewhere").line
     activity("task started", {"task_id": "t1", "attempt": 2, "agents": ["a"], "code": None})

@@ -363,3 +363,13 @@ async def test_a_request_that_was_not_answered_gets_a_500(failing: bool) -> None
     assert written.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
     assert b"\r\nconnection: close\r\n" in written
     assert written.endswith(b"\r\n\r\nInternal Server Error")
+
+
+async def test_nobody_waits_for_an_answer_whose_application_has_emptied_its_scope() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(START)
+        await send(LAST)
+        scope.clear()
+
+    connection = await run(app)  # asserts that no task is left
+    assert b"".join(connection.written).endswith(b"0\r\n\r\n")
