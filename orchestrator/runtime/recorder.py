@@ -82,7 +82,8 @@ class LogRecorder:
         self._log_bytes = log_bytes
         self._accounted_ms = 0
         self._accounts = False  # whether what is under way brings the task's row up to date
-        self._unaccounted = 0
+        self.unaccounted = 0
+        """By how much the log has grown that the task's row does not tell yet."""
         self._last_seq = last_seq
         self._max_log_bytes = max_log_bytes
         # A character takes at most 6 bytes once it is escaped; see `Reporter`.
@@ -105,7 +106,7 @@ class LogRecorder:
 
     def account(self) -> Account:
         """What the task's row does not tell yet."""
-        return Account(self._unaccounted, self.active_ms)
+        return Account(self.unaccounted, self.active_ms)
 
     def accept(self, draft: Draft) -> bool:
         """See `Recorder.accept`."""
@@ -304,7 +305,7 @@ class LogRecorder:
         self._accounts = bool(changes) or not 0 <= now - self._accounted_ms < ACCOUNT_MS
         if self._accounts:
             account = self.account()
-            self._accounted_ms, self._unaccounted = now, 0
+            self._accounted_ms = now
         append = partial(
             events.append, run=self._run, drafts=drafts, changes=changes,
             heads=self._writer.heads, account=account, now=now,
@@ -329,9 +330,10 @@ class LogRecorder:
         self._publish(appended)
 
     def _end(self, appended: Appended) -> None:
-        if not self._accounts:
-            for event in appended.events:
-                self._unaccounted += len(event.data)
+        if self._accounts:
+            self.unaccounted = 0
+        else:
+            self.unaccounted += events.length(appended.events)
         try:
             self._show(appended)
         finally:  # whatever becomes of the showing: it is stored, and the run goes on

@@ -312,6 +312,7 @@ class Worker:
                 )
             # With another recorder: this one may have failed, and takes nothing more.
             recorder = self._recorder(run.key, run.recorder.active_ms, 0, 0)
+            recorder.unaccounted = run.recorder.unaccounted
             return (await self._end(recorder, result)).own.status
 
     def _recorder(self, key: RunKey, active_ms: int, log_bytes: int, last_seq: int) -> LogRecorder:

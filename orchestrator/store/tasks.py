@@ -194,9 +194,11 @@ def store(
     connection: Connection, id: int, task_id: str, drafts: Sequence[Draft], last_seq: int,
     status: str,
 ) -> Appended:  # fmt: skip
-    """Store drafts under the numbers that end with `last_seq`."""
+    """Store drafts under the numbers that end with `last_seq`, and count them in the row."""
     stored = events.number(task_id, drafts, last_seq=last_seq)
     events.insert(connection, id, stored)
+    grow = "UPDATE task SET log_bytes = log_bytes + ? WHERE id = ?"
+    connection.execute(grow, (events.length(stored), id))
     return Appended(id, stored, status)
 
 

@@ -36,6 +36,7 @@ from tests.orchestrator.teams import (
     swallow,
     team,
     types,
+    uncounted,
 )  # fmt: skip
 
 TERMINAL = ("task_complete", "task_error")
@@ -591,3 +592,20 @@ async def test_retries_and_cancels_at_once_end_once_for_each_retry() -> None:
             assert (retried, ends_of(log)) == (attempt + 1, attempt + 2)
             statuses.add(log[-1]["status"])
         await eventually(lambda: opened.worker._taken == 0)
+
+
+async def test_what_was_asked_of_a_task_counts_as_its_log() -> None:
+    async with service(team(a=hang)) as opened:
+        given = await submit(opened, "a")
+        assert await control(opened, "pause", given.task_id, stop_now=True) == "pausing"
+        await reaches(opened, given.task_id, "paused")
+        assert await uncounted(opened, given.task_id) == 0
+        await control(opened, "resume", given.task_id)
+        await reaches(opened, given.task_id, "running")
+        await control(opened, "cancel", given.task_id)
+        await reaches(opened, given.task_id, "cancelled")
+        assert await uncounted(opened, given.task_id) == 0
+        await control(opened, "retry", given.task_id)
+        await control(opened, "cancel", given.task_id)
+        await reaches(opened, given.task_id, "cancelled")
+        assert await uncounted(opened, given.task_id) == 0

@@ -36,6 +36,7 @@ from tests.orchestrator.teams import (
     swallow,
     team,
     types,
+    uncounted,
 )  # fmt: skip
 
 
@@ -288,6 +289,31 @@ async def test_a_broken_operation_ends_its_run_as_internal(
         assert (events[-1]["status"], events[-1]["code"]) == ("failed", "internal")
         await eventually(lambda: opened.worker._taken == 0)
         await run_task(opened, "a")
+
+
+async def test_an_internal_end_counts_what_its_run_has_stored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    more = asyncio.Event()
+
+    async def work(context: AgentContext) -> None:
+        for word in ("one", "two"):
+            await context.progress(word)
+            await context.checkpoint(word)  # stores it first
+        await more.wait()
+
+    async with service(team(a=work, b=hang)) as opened:
+        submission = await submit(opened, "a", "b", executionMode="parallel")
+
+        async def behind() -> bool:
+            return await uncounted(opened, submission.task_id) > 0
+
+        await eventually(behind)
+        refusing(opened, monkeypatch, "append", ValueError())
+        more.set()  # its end would have counted them
+        events = parse_frames(await read_to_end(submission.reader))
+        assert (events[-1]["status"], events[-1]["code"]) == ("failed", "internal")
+        assert await uncounted(opened, submission.task_id) == 0
 
 
 async def test_a_run_waits_for_room_and_loses_nothing(

@@ -94,9 +94,10 @@ async def test_a_task_that_was_handed_back_has_a_new_round() -> None:
         run = await task.claim()
         assert run is not None
         await task.set(log_bytes=100)
-        await task.let_go(run, handing_back=True)
-        columns = ("status", "round", "log_bytes", "active_ms", "queued")
-        assert [await task.get(c) for c in columns] == ["queued", 2, 160, 8, 70]
+        (stored,) = (await task.let_go(run, handing_back=True)).events
+        columns = ("status", "round", "active_ms", "queued")
+        assert [await task.get(c) for c in columns] == ["queued", 2, 8, 70]
+        assert await task.get("log_bytes") == 100 + 60 + len(stored.data)
         assert await task.claim(1) is None
         assert await task.claim(2) == RunKey(task.id, "t", 2)
         with pytest.raises(AppendRefused):
