@@ -14,6 +14,7 @@ import pytest
 from orchestrator.clock import Clock
 from orchestrator.errors import AppendRefused, AttemptClosed
 from orchestrator.events import ArtifactInfo, Draft
+from orchestrator.runtime import recorder as module
 from orchestrator.runtime.recorder import BUFFER_EVENTS, MERGED_BYTES, LogRecorder
 from orchestrator.store import events, submissions
 from orchestrator.store.database import Database
@@ -190,6 +191,19 @@ async def test_an_artifact_of_an_agent_that_was_stopped_counts_in_the_end() -> N
         assert saving.cancelled()
         assert await b.said("message") == ["f"]
         assert (await b.row())[0] == await b.length()
+
+
+async def test_what_was_stored_has_left_room_for_as_many_bytes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "BUFFER_BYTES", 10)
+    async with bench() as b:
+        await b.start()
+        fields = {"agentRole": "a", "attempt": 1, "content": "x" * 10}
+        for _ in range(2):
+            assert b.recorder.accept(Draft("agent_progress", {**fields}, 0))
+            assert not b.recorder.accept(Draft("agent_progress", {**fields}, 0))
+            await b.recorder.flush()
 
 
 async def test_only_neighbours_of_one_kind_of_one_agent_merge() -> None:

@@ -113,12 +113,9 @@ async def test_after_the_rest_the_next_one_that_comes_takes_all_along(
 ) -> None:
     monkeypatch.setattr(module, "NEXT_SECONDS", FOR_EVER)
     async with asyncio.timeout(10):
-        monkeypatch.setattr(module, "PACE_SECONDS", FOR_EVER)
-        taking = asyncio.create_task(taken(backlog))
-        await eventually(lambda: backlog._sleep == "pacing")
         backlog.put(item(urgent=False))
-        assert backlog._sleep == "pacing"
-        monkeypatch.setattr(module, "PACE_SECONDS", 0.0)  # it is over
+        taking = asyncio.create_task(taken(backlog))
+        await eventually(lambda: backlog._sleep == "pacing")  # the rest is over
         backlog.put(item(urgent=False))
         assert await taking == 2
 
@@ -150,8 +147,10 @@ async def test_what_somebody_waits_for_never_rests_after_a_commit(
 
 
 async def test_closing_ends_every_wait(backlog: Backlog) -> None:
-    backlog.put(item())
-    taking = asyncio.create_task(taken(backlog))
-    backlog.close()
     async with asyncio.timeout(10):
-        assert await taking == 1
+        taking = asyncio.create_task(taken(backlog))
+        await eventually(lambda: backlog._sleep == "idle")
+        backlog.close()
+        assert await taking == 0
+        backlog.put(item())
+        assert [await taken(backlog), await taken(backlog)] == [1, 0]  # and every later one
