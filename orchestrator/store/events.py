@@ -99,7 +99,10 @@ def append(
 
 def length(events: Sequence[StoredEvent]) -> int:
     """How many bytes of a log these are."""
-    return sum([len(data) for _, _, data in events])
+    size = 0
+    for event in events:
+        size += len(event.data)
+    return size
 
 
 def _goes_on(drafts: Sequence[Draft]) -> bool:
