@@ -143,10 +143,9 @@ def number(task_id: str, drafts: Sequence[Draft], *, last_seq: int) -> list[Stor
 
 def last_seq(connection: Connection, id: int) -> int:
     """Where the log of a task ends, by its `task.id`."""
-    number: int = connection.execute("SELECT max(seq) FROM event WHERE task = ?", (id,)).fetchone()[
-        0
-    ]
-    return number
+    query = "SELECT max(seq) FROM event WHERE task = ?"
+    last: int = connection.execute(query, (id,)).fetchone()[0]
+    return last
 
 
 def refusal(connection: Connection, run: RunKey) -> AppendRefused:
